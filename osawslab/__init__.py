@@ -1,0 +1,21 @@
+"""osawslab: learn, try and keep running OpenStack on AWS EC2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from osawslab.errors import LabError
+from osawslab.settings import Settings
+
+if TYPE_CHECKING:
+    from osawslab.lab import Lab
+
+__all__ = ["Lab", "LabError", "Settings"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Lab":  # boto3 and fabric are imported only by those who use them
+        from osawslab.lab import Lab
+
+        return Lab
+    raise AttributeError(name)

@@ -1,0 +1,1 @@
+"""Facts about and changes to EC2, by boto3."""

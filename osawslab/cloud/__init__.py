@@ -1,0 +1,1 @@
+"""The OpenStack on the instance."""

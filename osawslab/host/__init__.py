@@ -1,0 +1,1 @@
+"""Facts about and changes to a Linux host, by fabric."""

@@ -1,0 +1,1 @@
+"""Captures and tables of what the network is and does."""

@@ -1,0 +1,73 @@
+"""What EC2 says exists: the input of the region's network and instances. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One permission of a security group: `protocol` "tcp", "udp", "icmp" or "-1" (all)."""
+
+    protocol: str
+    from_port: int  # tcp and udp: 0..65535; otherwise -1
+    to_port: int
+    cidr: str  # IPv4 network; a peer group is given as one Rule per /32 address of its members
+
+
+@dataclass(frozen=True)
+class Group:
+    """A security group with its rules."""
+
+    id: str
+    ingress: tuple[Rule, ...]
+    egress: tuple[Rule, ...]
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A subnet; `internet` is true where its route table leads 0.0.0.0/0 to an attached IGW."""
+
+    id: str
+    vpc: str
+    cidr: str
+    internet: bool
+
+
+@dataclass(frozen=True)
+class Eni:
+    """A network interface that is attached to an instance."""
+
+    id: str
+    mac: str  # the registered MAC
+    addresses: tuple[str, ...]  # the registered private IPv4 addresses, primary first
+    subnet: str
+    instance: str
+    device_index: int
+    source_dest_check: bool
+    groups: tuple[str, ...]
+    eips: Mapping[str, str]  # private address -> Elastic (or automatic public) address
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance that is not terminated."""
+
+    id: str
+    running: bool
+    boots: int  # grows by one with each start and reboot
+    type: str  # "t2.large", …
+    image: str  # the AMI's name
+    public_key: str  # OpenSSH line of its key pair, or ""
+    user_data: bytes
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that the network and the instances follow from."""
+
+    subnets: Mapping[str, Subnet]
+    enis: Mapping[str, Eni]
+    groups: Mapping[str, Group]
+    instances: Mapping[str, Instance]
