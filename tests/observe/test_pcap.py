@@ -250,6 +250,12 @@ def test_broadcast_in_a_cooked_capture() -> None:
     assert (frame.src_mac, frame.dst_mac) == (A, BROADCAST)
 
 
+def test_a_cooked_capture_without_addresses() -> None:
+    cooked = struct.pack("!HHH8sH", 0, 1, 0, bytes(8), 0x0806)
+    (frame,) = read(capture(cooked + arp(1), link=113))
+    assert (frame.src_mac, frame.says) == ("", f"who-has {GATEWAY} tell {US}")
+
+
 @pytest.mark.parametrize(
     ("data", "what", "seen"),
     [
