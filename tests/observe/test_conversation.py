@@ -120,6 +120,7 @@ def test_frame_has_everything() -> None:
     row = shown.iloc[1]
     assert (row["time"], row["length"], row["sport"], row["seq"]) == (3.0, 74, 40000, 77)
     assert (row["src_owner"], row["dst_owner"]) == ("VPC router", "provider NIC")
+    assert str(shown["seq"].dtype) == "Int64"
     assert shown["sport"].isna().tolist() == [True, False]
 
 
