@@ -1,0 +1,198 @@
+"""The parts of `test`: lint, types, unit, tour, nbval, browser. They need the checkout.
+
+A part that could not run says NOT RUN and why. The status is 1 when a part failed, else 3 when
+one was not run, else 0.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json as codec
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from osawslab.errors import BadSetting, MissingTool
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHES = Path(sys.prefix) / "var" / "test"  # goes with the environment
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a part went: `result` is "passed", "failed" or "NOT RUN"; `why` in one line."""
+
+    part: str
+    result: str
+    why: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Runs commands in the checkout; their words go where words belong."""
+
+    json: bool  # then standard output is for the outcomes alone
+
+    def __call__(self, *command: str, environ: Mapping[str, str] | None = None) -> int:
+        """Run a command, show all it says, return its exit status."""
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **_caches(), **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if self.json else None,
+        ).returncode
+
+    def python(self, *words: str, environ: Mapping[str, str] | None = None) -> int:
+        """Run this environment's Python."""
+        return self(sys.executable, *words, environ=environ)
+
+
+def _caches() -> dict[str, str]:
+    return {
+        "MYPY_CACHE_DIR": str(CACHES / "mypy"),
+        "RUFF_CACHE_DIR": str(CACHES / "ruff"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+class NotRun(Exception):
+    """A part cannot run on this machine, or there is nothing to run yet."""
+
+
+def _all(*statuses: int) -> str:
+    return "" if not any(statuses) else "see above"
+
+
+def lint(run: Run) -> str:
+    """Hold every file against ruff's rules and format. `lab` has no ending and is named."""
+    return _all(
+        run.python("-m", "ruff", "check", ".", "lab"),
+        run.python("-m", "ruff", "format", "--check", ".", "lab"),
+    )
+
+
+def types(run: Run) -> str:
+    """Check all types of the library."""
+    return _all(run.python("-m", "mypy", "--strict", "osawslab"))
+
+
+def unit(run: Run) -> str:
+    """Run the tests and the examples in docstrings."""
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules")
+    return _all(run.python(*words, "osawslab", "tests", "--ignore=tests/browser"))
+
+
+def tour(run: Run) -> str:
+    """Run the tour twice and end the lab, as this user and, if root, as an ordinary one."""
+    wrong = _own_tour(run)
+    if os.geteuid() == 0 and run.python(str(ROOT / "tests" / "ordinary_user.py")):
+        wrong = "; ".join(filter(None, (wrong, "the tour of an ordinary user")))
+    return wrong
+
+
+def _own_tour(run: Run) -> str:
+    program = str(Path(sys.executable).parent / "osawslab")
+    with tempfile.TemporaryDirectory(prefix="osawslab-test-") as state:
+        environ = {"XDG_STATE_HOME": state, "OSAWSLAB_NAME": "tour-test"}
+        try:
+            for turn in ("first", "second"):
+                result = subprocess.run(
+                    [program, "tour", "--json"],
+                    cwd=state,
+                    env={**os.environ, **environ},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                if result.returncode:
+                    return f"the {turn} tour ended with {result.returncode}"
+                steps = codec.loads(result.stdout)["steps"]
+                changed = [step["step"] for step in steps if step["changed"]]
+                if turn == "second" and changed:
+                    return f"the second tour changed {', '.join(changed)}"
+        finally:
+            down = run(program, "down", environ=environ)
+        return f"down ended with {down}" if down else ""
+
+
+def nbval(run: Run) -> str:
+    """Run the notebooks and compare what they show with what is committed."""
+    if not list((ROOT / "notebooks").rglob("*.ipynb")):
+        raise NotRun("there are no notebooks yet")
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env")
+    return _all(run.python(*words, "--nbval-cell-timeout=120", "notebooks"))
+
+
+def browser(run: Run) -> str:
+    """Use the notebooks in a real browser."""
+    if not (ROOT / "tests" / "browser").is_dir():
+        raise NotRun("there are no browser tests yet")
+    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser"))
+
+
+PARTS: Mapping[str, Callable[[Run], str]] = {
+    part.__name__: part for part in (lint, types, unit, tour, nbval, browser)
+}
+
+
+def chosen(parts: Sequence[str]) -> tuple[str, ...]:
+    """Say which parts to run: those named, or all that exist.
+
+    >>> chosen(["unit", "lint"])
+    ('unit', 'lint')
+    """
+    for part in parts:
+        if part not in (*PARTS, "all"):
+            raise BadSetting(
+                f"there is no part {part!r}",
+                seen=" ".join(parts),
+                next=f"one of: {' '.join(PARTS)}",
+            )
+    if parts and "all" not in parts:
+        return tuple(dict.fromkeys(parts))
+    exists = (ROOT / "tests" / "browser").is_dir()
+    return tuple(part for part in PARTS if part != "browser" or exists)
+
+
+def main(parts: Sequence[str], json: bool) -> int:
+    """Run the parts; with `json` their outcomes are all that standard output gets."""
+    names = chosen(parts)
+    if not (ROOT / "tests").is_dir() or not (ROOT / "pyproject.toml").is_file():
+        raise MissingTool(
+            "the tests are in the checkout, not in the package",
+            seen=f"no tests beside {Path(__file__).parent}",
+            next="clone the repository and run ./lab test",
+        )
+    if importlib.util.find_spec("pytest") is None:
+        raise MissingTool(
+            "the test tools are not in this environment",
+            seen=f"no pytest in {sys.prefix}",
+            next="./lab test (it adds them), or pip install -e '.[test]'",
+        )
+    outcomes = [_outcome(name, Run(json)) for name in names]
+    for outcome in outcomes:
+        line = f"{outcome.result} {outcome.part}" + (f": {outcome.why}" if outcome.why else "")
+        sys.stderr.write(f"{line} ({outcome.seconds:.0f} s)\n")
+    if json:
+        sys.stdout.write(codec.dumps({"parts": [asdict(each) for each in outcomes]}) + "\n")
+    results = {outcome.result for outcome in outcomes}
+    return 1 if "failed" in results else 3 if "NOT RUN" in results else 0
+
+
+def _outcome(name: str, run: Run) -> Outcome:
+    sys.stderr.write(f"== {name}\n")
+    sys.stderr.flush()
+    start = time.monotonic()
+    try:
+        why = PARTS[name](run)
+        result = "failed" if why else "passed"
+    except NotRun as reason:
+        result, why = "NOT RUN", str(reason)
+    return Outcome(name, result, why, round(time.monotonic() - start, 1))
