@@ -1,0 +1,237 @@
+"""Serve the region's API: EC2, and as much of STS and Systems Manager as a lab asks for.
+
+A request passes: signature -> EC2's model -> strict rules -> moto -> `on_change` -> journal ->
+answer, all under one lock. A change that fails anywhere is undone, so that an error means that
+nothing happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from osawslab.errors import RegionGone
+from osawslab.region import amis, inventory, keys, model, wire
+from osawslab.region.journal import Entry, Journal
+from osawslab.region.motoadapter import ACCOUNT, LOCK, Moto
+from osawslab.region.state import State
+from osawslab.region.strict import Strict
+from osawslab.region.wire import Ec2Error, Form
+
+Answer = tuple[int, str, bytes]  # HTTP status, content type, body
+XML = "text/xml;charset=UTF-8"
+LOG = logging.getLogger(__name__)
+DRY_RUN = Ec2Error(  # EC2 API, "Common parameters", "DryRun"
+    "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
+)
+
+
+class Guard(AbstractContextManager["Guard"]):
+    """Keep any exception of the block as `error`: what a server must answer, whatever broke."""
+
+    error: Exception | None = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
+            return True
+        return False
+
+
+class Ec2:
+    """The region's API as a WSGI application; safe to call from several threads."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        journal: Path,
+        access_key: str,
+        secret_key: str,
+        region: str,
+        on_change: Callable[[State], None],
+    ) -> None:
+        self._keys = (access_key, secret_key, region)
+        self._on_change = on_change
+        self._journal = Journal(journal)
+        self._moto = Moto(name, region)
+        self._strict = Strict(region, Moto.limits)
+        self._actions = Moto.actions()
+        self._sequence = 0
+        self._tokens: dict[tuple[str, str], tuple[str, bytes]] = {}
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        status, kind, body = self._answer(environ, content)
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+        start_response(f"{status} {'OK' if status < 400 else 'Error'}", headers)
+        return [body]
+
+    def state(self) -> State:
+        """Give what exists now."""
+        with LOCK:
+            return inventory.state(self._moto.inventory())
+
+    def replay(self) -> int:
+        """Make the journal's calls again, count a boot for what runs, tell `on_change` once.
+
+        Gives the number of calls; a journal that cannot be followed is RegionGone.
+        """
+        with LOCK:
+            entries = self._journal.read()
+            for entry in entries:
+                status, answer = self._moto.call(entry.body, sequence=entry.seq, now=entry.when)
+                if status >= 400:
+                    raise RegionGone(
+                        f"the region's journal cannot be followed past call {entry.seq}",
+                        seen=answer.decode(),
+                        next="./lab down --purge, and begin anew",
+                    )
+                self._accept(wire.form(entry.body.encode()), entry, answer)
+            self._moto.reboot_all()
+            self._on_change(inventory.state(self._moto.inventory()))
+            return len(entries)
+
+    def _answer(self, environ: dict[str, Any], content: bytes) -> Answer:
+        service = wire.service_of(environ)
+        with Guard() as guard:
+            wire.authenticate(environ, content, *self._keys)
+            if service == "ec2":
+                return 200, XML, self._ec2(wire.form(content or query(environ)))
+            if service == "sts":
+                return 200, XML, sts(wire.form(content or query(environ)).get("Action", ""))
+            if service == "ssm":
+                operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+                told = amis.ssm(operation, json.loads(content or b"{}"), self._keys[2])
+                return 200, "application/x-amz-json-1.1", json.dumps(told).encode()
+            raise Ec2Error(
+                "InvalidAction", f"The local region serves ec2, sts and ssm, not {service}."
+            )
+        error = guard.error
+        if not isinstance(error, Ec2Error):
+            LOG.error("a call failed", exc_info=error)
+            error = Ec2Error("InternalError", f"{type(error).__name__}: {error}", 500)
+        return wire.refusal(service, error)
+
+    def _ec2(self, call: Form) -> bytes:
+        """Answer an EC2 call; every refusal is an Ec2Error, and leaves nothing changed."""
+        action = call.get("Action", "")
+        if action not in self._actions:
+            raise Ec2Error(
+                "InvalidAction", f"The action {action} is not valid for this web service."
+            )
+        model.check(Moto.model(), call)
+        with LOCK:
+            dry = wire.truth(call.pop("DryRun", None))
+            if not model.reads(action):
+                return self._change(call, dry)
+            self._strict.check(self._moto.inventory(), call)
+            answer = self._moto_call(call, {})
+            if dry:
+                raise DRY_RUN
+            return answer
+
+    def _change(self, call: Form, dry: bool) -> bytes:
+        """Make a change whole or not at all."""
+        entry = Entry(
+            seq=self._sequence + 1,
+            time=datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat(),
+            body="",
+            asked=hashlib.sha256(wire.body(dict(sorted(call.items()))).encode()).hexdigest(),
+        )
+        if "ClientToken" in call:
+            known = self._tokens.get((call["Action"], call["ClientToken"]))
+            if known is not None and known[0] != entry.asked:
+                raise Ec2Error(
+                    "IdempotentParameterMismatch",
+                    "Client token already used with different parameters.",
+                )
+            if known is not None and not dry:
+                return known[1]
+        snapshot = self._moto.snapshot()
+        with Guard() as guard:
+            self._strict.check(self._moto.inventory(), call)
+            material = b""
+            if call["Action"] == "CreateKeyPair":
+                material = keys.settle(call)
+            entry = replace(entry, body=wire.body(call))
+            answer = self._moto_call(
+                call, {"sequence": entry.seq, "now": entry.when, "key_material": material}
+            )
+            if dry:
+                raise DRY_RUN
+            self._on_change(inventory.state(self._moto.inventory()))
+            self._journal.append(entry)
+            self._accept(call, entry, answer)
+            return answer
+        self._moto.restore(snapshot)
+        raise guard.error or AssertionError("a change neither ended nor failed")
+
+    def _accept(self, call: Form, entry: Entry, answer: bytes) -> None:
+        self._sequence = entry.seq
+        if "ClientToken" in call:
+            self._tokens[call["Action"], call["ClientToken"]] = (entry.asked, answer)
+
+    def _moto_call(self, call: Form, how: dict[str, Any]) -> bytes:
+        status, answer = self._moto.call(wire.body(call), **how)
+        if status >= 400:
+            code, message = wire.told(answer)
+            raise Ec2Error(code, message, status)
+        return answer
+
+
+def query(environ: dict[str, Any]) -> bytes:
+    """Give the query of a GET request."""
+    return str(environ.get("QUERY_STRING", "")).encode()
+
+
+def sts(action: str) -> bytes:
+    """Answer GetCallerIdentity; refuse the rest."""
+    if action != "GetCallerIdentity":
+        raise Ec2Error(
+            "InvalidAction", f"The local region answers GetCallerIdentity, not {action}."
+        )
+    return (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+        f"<GetCallerIdentityResult><Arn>arn:aws:iam::{ACCOUNT}:user/lab</Arn>"
+        f"<UserId>AIDALOCALREGIONLAB000</UserId><Account>{ACCOUNT}</Account>"
+        "</GetCallerIdentityResult><ResponseMetadata><RequestId>local</RequestId>"
+        "</ResponseMetadata></GetCallerIdentityResponse>"
+    ).encode()
+
+
+class Handler(WSGIRequestHandler):
+    """Serve without Nagle's delay, and without a log line for each request."""
+
+    disable_nagle_algorithm = True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+
+def serve(app: Ec2, listener: socket.socket) -> None:
+    """Serve on a socket that already listens, one thread for each connection; blocks."""
+    host, port = listener.getsockname()[:2]
+    server = make_server(
+        host, port, app, threaded=True, request_handler=Handler, fd=listener.fileno()
+    )
+    server.serve_forever()

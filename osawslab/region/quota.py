@@ -1,0 +1,119 @@
+"""Refuse what there is too much of, and to delete what is still in use, as EC2 does."""
+
+from __future__ import annotations
+
+from osawslab.region.inventory import Inventory
+from osawslab.region.wire import Ec2Error, Form
+
+# Default quotas per region: "Amazon VPC quotas". The default VPC counts.
+VPCS = 5
+GATEWAYS = 5
+
+
+def check(inventory: Inventory, call: Form) -> None:
+    """Refuse a call over a quota, or one that would leave something without what it uses."""
+    rule = RULES.get(call["Action"])
+    if rule is not None:
+        rule(inventory, call)
+
+
+def _create_vpc(inventory: Inventory, call: Form) -> None:
+    if len(inventory.vpcs) >= VPCS:
+        raise Ec2Error("VpcLimitExceeded", "The maximum number of VPCs has been reached.")
+
+
+def _create_gateway(inventory: Inventory, call: Form) -> None:
+    if len(inventory.gateways) >= GATEWAYS:
+        raise Ec2Error(
+            "InternetGatewayLimitExceeded",
+            "The maximum number of internet gateways has been reached.",
+        )
+
+
+def _delete_vpc(inventory: Inventory, call: Form) -> None:
+    vpc = call["VpcId"]
+    used = (
+        any(subnet.vpc == vpc for subnet in inventory.subnets.values())
+        or vpc in inventory.gateways.values()
+        or any(nic.vpc == vpc for nic in inventory.nics.values())
+        or any(g.vpc == vpc and g.name != "default" for g in inventory.groups.values())
+    )
+    if used:
+        raise Ec2Error(
+            "DependencyViolation", f"The vpc '{vpc}' has dependencies and cannot be deleted."
+        )
+
+
+def _delete_subnet(inventory: Inventory, call: Form) -> None:
+    if any(nic.subnet == call["SubnetId"] for nic in inventory.nics.values()):
+        raise Ec2Error(
+            "DependencyViolation",
+            f"The subnet '{call['SubnetId']}' has dependencies and cannot be deleted.",
+        )
+
+
+def _delete_group(inventory: Inventory, call: Form) -> None:
+    group = call.get("GroupId") or next(
+        (each.id for each in inventory.groups.values() if each.name == call.get("GroupName")), ""
+    )
+    if group in inventory.groups and inventory.groups[group].name == "default":
+        raise Ec2Error(
+            "CannotDelete",
+            f'the specified group: "{group}" name: "default" cannot be deleted by a user',
+        )
+    used = any(group in nic.groups for nic in inventory.nics.values()) or any(
+        rule.peer == group
+        for other in inventory.groups.values()
+        if other.id != group
+        for rule in (*other.ingress, *other.egress)
+    )
+    if used:
+        raise Ec2Error("DependencyViolation", f"resource {group} has a dependent object")
+
+
+def _detach_gateway(inventory: Inventory, call: Form) -> None:
+    vpc = call["VpcId"]
+    mapped = any(
+        nic.vpc == vpc and (nic.automatic or any(e.nic == nic.id for e in inventory.eips.values()))
+        for nic in inventory.nics.values()
+    )
+    if mapped:
+        raise Ec2Error(
+            "DependencyViolation",
+            f"Network {vpc} has some mapped public address(es). Please unmap those public "
+            "address(es) before detaching the gateway.",
+        )
+
+
+def _attach_gateway(inventory: Inventory, call: Form) -> None:
+    gateway, vpc = call["InternetGatewayId"], call["VpcId"]
+    if inventory.gateways.get(gateway):
+        raise Ec2Error(
+            "Resource.AlreadyAssociated",
+            f"resource {gateway} is already attached to network {inventory.gateways[gateway]}",
+        )
+    if vpc in inventory.gateways.values():
+        raise Ec2Error(
+            "InvalidParameterValue",
+            f"Network {vpc} already has an internet gateway attached",
+        )
+
+
+def _delete_nic(inventory: Inventory, call: Form) -> None:
+    nic = inventory.nics.get(call["NetworkInterfaceId"])
+    if nic is not None and nic.attachment:
+        raise Ec2Error(
+            "InvalidParameterValue", f"Network interface '{nic.id}' is currently in use."
+        )
+
+
+RULES = {
+    "CreateVpc": _create_vpc,
+    "CreateInternetGateway": _create_gateway,
+    "DeleteVpc": _delete_vpc,
+    "DeleteSubnet": _delete_subnet,
+    "DeleteSecurityGroup": _delete_group,
+    "DetachInternetGateway": _detach_gateway,
+    "AttachInternetGateway": _attach_gateway,
+    "DeleteNetworkInterface": _delete_nic,
+}
