@@ -176,13 +176,12 @@ def unassign(inventory: Inventory, call: Form) -> None:
         if address == nic.addresses[0]:
             raise Ec2Error(
                 "InvalidParameterValue",
-                f"The primary private IP address {address} cannot be unassigned.",
+                "The primary IP address of an interface cannot be unassigned.",
             )
         if address not in nic.addresses:
             raise Ec2Error(
                 "InvalidParameterValue",
-                "Some of the specified addresses are not assigned to interface "
-                f"{nic.id}: [{address}]",
+                f"Some of the specified addresses are not assigned to interface {nic.id}",
             )
 
 

@@ -24,7 +24,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from osawslab.errors import RegionGone
 from osawslab.region import amis, inventory, keys, model, wire
 from osawslab.region.journal import Entry, Journal
-from osawslab.region.motoadapter import ACCOUNT, LOCK, Moto
+from osawslab.region.motoadapter import LOCK, Moto
+from osawslab.region.motomodels import ACCOUNT
 from osawslab.region.state import State
 from osawslab.region.strict import Strict
 from osawslab.region.wire import Ec2Error, Form
@@ -163,7 +164,8 @@ class Ec2:
             if known is not None and known[0] != entry.asked:
                 raise Ec2Error(
                     "IdempotentParameterMismatch",
-                    "Client token already used with different parameters.",
+                    "Arguments on this idempotent request are inconsistent with arguments used in "
+                    "previous request(s).",
                 )
             if known is not None and not dry:
                 return known[1]

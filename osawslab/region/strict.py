@@ -111,13 +111,14 @@ class Strict:
             return addresses.settle(inventory, subnet, fields, taken, launch=True)
 
         if not asked:
-            fields = {name: call[name] for name in ("SubnetId", "PrivateIpAddress") if name in call}
+            names = ("SubnetId", "PrivateIpAddress")
+            plain: Form = {name: call[name] for name in names if name in call}
             if count > 1 and "PrivateIpAddress" in call:
                 raise Ec2Error(
                     "InvalidParameterCombination",
                     "Only one instance can be launched with the specified private IP address.",
                 )
-            chosen = settle(fields)
+            chosen = settle(plain)
             if count == 1:
                 call["PrivateIpAddress"] = chosen[0]
         for prefix, fields in asked.items():
@@ -141,7 +142,9 @@ class Strict:
         nic = addresses.nic_of(inventory, call["NetworkInterfaceId"])
         machine = machine_of(inventory, call["InstanceId"])
         if nic.attachment:
-            raise Ec2Error("InvalidNetworkInterface.InUse", f"Interface: [{nic.id}] in use.")
+            raise Ec2Error(
+                "InvalidParameterValue", f"Network interface '{nic.id}' is currently in use."
+            )
         if machine.state not in ("running", "stopped"):
             raise Ec2Error(
                 "IncorrectState", f"Instance '{machine.id}' is not 'running' or 'stopped'."
@@ -270,7 +273,8 @@ class Strict:
             if machine.state not in allowed:
                 raise Ec2Error(
                     "IncorrectInstanceState",
-                    f"The instance '{each}' is not in a state from which it can be {verb}.",
+                    f"{'This' if verb == 'stopped' else 'The'} instance '{each}' is not in a state "
+                    f"from which it can be {verb}.",
                 )
 
     def TerminateInstances(self, inventory: Inventory, call: Form) -> None:
@@ -299,10 +303,10 @@ class Strict:
         }
         if len(asked) != 1:
             raise Ec2Error(
-                "InvalidParameterCombination" if asked else "MissingParameter",
+                "InvalidParameterCombination",
                 "Fields for multiple attribute types specified: " + ", ".join(sorted(asked))
                 if asked
-                else "No attribute specified.",
+                else "No attributes specified.",
             )
         attachment = call.get("Attachment.AttachmentId")
         if "Attachment" in asked and attachment != nic.attachment:
