@@ -173,7 +173,7 @@ def test_it_is_removed_with_its_mark(checkout: Path, commands: list[str]) -> Non
 
 
 def test_a_failing_command_says_its_error_line(tmp_path: Path) -> None:
-    code = "import sys; print('ERROR: No space left'); sys.exit('hint: look')"
+    code = "import sys; sys.exit('ERROR: No space left\\nhint: look')"
     with (tmp_path / "lock").open("w") as lock, pytest.raises(MissingTool) as caught:
         environment._run([sys.executable, "-c", code], lock.fileno(), "not installed")
     assert str(caught.value).splitlines()[:2] == ["not installed", "  seen: ERROR: No space left"]
