@@ -1,0 +1,349 @@
+"""The local region from outside: start it, find it, ask it, end it.
+
+State that lasts lies in `$XDG_STATE_HOME/osawslab/<lab>` (0700): the journal, the disks, the
+keys. Whether the region lives is told by a lock that its processes hold: the kernel gives it
+back however they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, RegionGone
+from osawslab.region import machine, tier
+
+START_SECONDS = 60.0
+END_SECONDS = 10.0
+
+
+def state_home() -> Path:
+    """Give the folder that holds every lab's state."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(home) / "osawslab"
+
+
+def state_folder(name: str) -> Path:
+    """Give a lab's state folder."""
+    return state_home() / name
+
+
+def runtime_folder(name: str) -> Path:
+    """Give a lab's folder for sockets: short, since a socket's path has 107 bytes at most."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    parent = Path(base) / "osawslab" if base else Path(f"/tmp/osawslab-{os.getuid()}")  # noqa: S108
+    return parent / sha256(str(state_folder(name)).encode()).hexdigest()[:12]
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only this user can read; refuse one that somebody else made."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = path.stat()
+    except OSError as error:
+        raise NoPlaceToRun(
+            f"the folder {path} cannot be made",
+            seen=str(error),
+            next="export XDG_STATE_HOME=/some/folder/of/yours",
+        ) from None
+    if about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) & 0o077:
+        if about.st_uid != os.getuid():
+            raise NoPlaceToRun(
+                f"the folder {path} belongs to somebody else",
+                seen=f"uid {about.st_uid}",
+                next="export XDG_RUNTIME_DIR=/some/folder/of/yours",
+            )
+        path.chmod(0o700)
+    return path
+
+
+@dataclass(frozen=True)
+class Region:
+    """A running local region: where its EC2 API is, and the keys that open it."""
+
+    name: str
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+    tier: str
+    pid: int
+
+    def ask(self, do: str, **more: Any) -> tuple[dict[str, Any], list[int]]:
+        """Ask the region's control socket; the answer, and file descriptors it passed on.
+
+        Raises RegionGone when the region does not answer, OSError with its words when it
+        could not do what was asked.
+        """
+        path = runtime_folder(self.name) / "control"
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(path))
+                client.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
+                data, descriptors, _, _ = socket.recv_fds(client, 1 << 16, 1)
+                while not data.endswith(b"\n"):
+                    part = client.recv(1 << 16)
+                    if not part:
+                        raise ConnectionResetError("the region closed the connection")
+                    data += part
+            except (ConnectionError, FileNotFoundError) as error:
+                raise RegionGone(
+                    f"the local region of lab {self.name!r} does not answer",
+                    seen=str(error),
+                    next="run the step again: the region comes back by itself",
+                ) from None
+        answer = json.loads(data)
+        if "error" in answer:
+            raise OSError(answer["error"])
+        return answer, descriptors
+
+    def connect(self, address: str, port: int, timeout: float = 5.0) -> socket.socket:
+        """Open a TCP connection from the region's internet. Raises OSError."""
+        _, descriptors = self.ask("connect", address=address, port=port, timeout=timeout)
+        return socket.socket(fileno=descriptors[0])
+
+    def drops(self) -> dict[str, int]:
+        """Count the frames the VPC dropped, by reason."""
+        return dict(self.ask("drops")[0]["drops"])
+
+    def places(self) -> list[str]:
+        """Name the region's network namespaces."""
+        return list(self.ask("places")[0]["places"])
+
+    def execute(
+        self, place: str, argv: Sequence[str], given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program inside one of the region's namespaces."""
+        answer, _ = self.ask("execute", place=place, argv=list(argv), given=given)
+        return subprocess.CompletedProcess(list(argv), answer["code"], answer["out"], answer["err"])
+
+
+@contextlib.contextmanager
+def _starting(name: str) -> Iterator[None]:
+    """Let one process at a time start or end a region."""
+    path = private_folder(state_folder(name)) / "starting"
+    with path.open("w") as file:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LabBusy(
+                        f"another process has been starting lab {name!r} for a minute",
+                        seen=str(path),
+                        next="osawslab down",
+                    ) from None
+                time.sleep(0.02)
+        yield
+
+
+def _locked(name: str) -> bool:
+    """Say whether a region of this lab lives."""
+    try:
+        with (state_folder(name) / "alive").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def find(name: str) -> Region | None:
+    """Find the running region of a lab, or None."""
+    if not _locked(name):
+        return None
+    try:
+        return Region(**json.loads((runtime_folder(name) / "region.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def ensure(name: str, region: str = "us-east-1") -> Region:
+    """Find the region of a lab or start it: the same EC2 state as before, instances rebooted."""
+    found = find(name)
+    if found:
+        return found
+    with _starting(name):
+        found = find(name)
+        if found:
+            return found
+        _end_processes(name)
+        return _start(name, region)
+
+
+def _keys(folder: Path) -> dict[str, str]:
+    path = folder / "keys.json"
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    made = {
+        "access_key": "LAB" + secrets.token_hex(8).upper() + "0",
+        "secret_key": secrets.token_urlsafe(30),
+    }
+    write_private(path, json.dumps(made))
+    return made
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user can read, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    part.replace(path)
+
+
+def _start(name: str, region: str) -> Region:
+    folder, runtime = state_folder(name), private_folder(runtime_folder(name))
+    chosen, _ = tier.choose()
+    keys = _keys(folder)
+    with contextlib.ExitStack() as ours:
+        alive = (folder / "alive").open("w")
+        ours.enter_context(alive)
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        log = ours.enter_context((folder / "region.log").open("ab"))
+        api = ours.enter_context(socket.socket())
+        api.bind(("127.0.0.1", 0))
+        api.listen(64)
+        control = ours.enter_context(socket.socket(socket.AF_UNIX))
+        (runtime / "control").unlink(missing_ok=True)
+        control.bind(str(runtime / "control"))
+        (runtime / "control").chmod(0o600)
+        control.listen(64)
+        reader, writer = os.pipe()
+        told = ours.enter_context(os.fdopen(reader))
+        order = {
+            "name": name,
+            "region": region,
+            "journal": str(folder / "journal"),
+            "disks": str(folder / "disks"),
+            "unpacked": str(machine.unpacked()) if machine.unpacked().is_dir() else "",
+            "api_fd": api.fileno(),
+            "control_fd": control.fileno(),
+            "ready_fd": writer,
+            **keys,
+        }
+        given = ours.enter_context(tempfile.TemporaryFile("w+"))  # keys are no arguments
+        given.write(json.dumps(order))
+        given.seek(0)
+        # setsid forks: nobody's child, so Ctrl-C and the end of the caller do not reach it.
+        subprocess.run(
+            ["setsid", "--fork", "sh", "-c", f'echo $$ >&{writer}; exec "$@"', "sh",
+             *tier.arguments(chosen), sys.executable, "-P", "-m", "osawslab.region.process"],
+            pass_fds=(api.fileno(), control.fileno(), writer, alive.fileno()),
+            stdin=given, stdout=log, stderr=log, cwd="/", env=_environment(), check=True,
+        )  # fmt: skip
+        os.close(writer)
+        port = api.getsockname()[1]
+        pid = _ready(told, folder / "region.log")
+    made = Region(name, f"http://127.0.0.1:{port}", region, tier=chosen, pid=pid, **keys)
+    write_private(runtime / "region.json", json.dumps(vars(made)))
+    return made
+
+
+def _environment() -> dict[str, str]:
+    """Give the region only what it needs: no AWS keys, no proxies of the caller's."""
+    kept = ("HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "PYTHONPATH")
+    given = {key: os.environ[key] for key in kept if key in os.environ}
+    return {**given, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def _ready(told: Any, log: Path) -> int:
+    """Wait until the region says that it is ready; the pid of its first process."""
+    deadline = time.monotonic() + START_SECONDS
+    said = ""
+    while "ready\n" not in said:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([told], [], [], left)[0]:
+            raise LabTimeout(
+                f"the local region is not up after {START_SECONDS:.0f} s", seen=str(log)
+            )
+        part = os.read(told.fileno(), 4096).decode()
+        said += part
+        if not part:
+            last = log.read_text(errors="replace").strip().splitlines()[-3:]
+            words = [line for line in said.splitlines() if line.startswith("error: ")] or last
+            raise NoPlaceToRun(
+                "the local region did not start",
+                seen=" / ".join(words) or "it ended without a word",
+                next=f"read {log}; osawslab doctor",
+            )
+    return int(said.split()[0])
+
+
+def stop(name: str) -> bool:
+    """End the region's processes; its state stays. True when there was one."""
+    if not state_folder(name).is_dir():
+        return False
+    with _starting(name):
+        return _end_processes(name)
+
+
+def _end_processes(name: str) -> bool:
+    path = runtime_folder(name) / "region.json"
+    lived = _locked(name)
+    if lived:
+        _kill(name)
+        deadline = time.monotonic() + END_SECONDS
+        while _locked(name):
+            if time.monotonic() > deadline:
+                raise LabTimeout(
+                    f"the region of lab {name!r} does not end", next="osawslab doctor"
+                )
+            time.sleep(0.005)
+    path.unlink(missing_ok=True)
+    (path.parent / "control").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+        path.parent.parent.rmdir()
+    return lived
+
+
+def _kill(name: str) -> None:
+    """Kill those that hold the lab's lock; the first of them takes all others with it.
+
+    The holders are read from the kernel (`/proc/*/fd`), so a half-started region ends too.
+    """
+    about = (state_folder(name) / "alive").stat()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            for descriptor in (entry / "fd").iterdir():
+                held = descriptor.stat()
+                if (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    break
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+
+
+def remove(name: str) -> bool:
+    """End a region and forget everything it was. True when there was anything."""
+    folder = state_folder(name)
+    if not folder.is_dir():
+        return False
+    stop(name)
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+    return True

@@ -1,0 +1,326 @@
+"""The VPC on the Linux kernel: from EC2's state to links, neighbours and firewall rules.
+
+Pure functions; nothing here touches the kernel. One network namespace is each VPC's router,
+one bridge in it each subnet, one veth each attached ENI. What AWS does to frames is held by
+three mechanisms of the kernel:
+
+- the *mapping service*: a bridge floods nothing and answers ARP itself (`proxy_arp`), from
+  permanent neighbours that are exactly the registered pairs;
+- the *source check*: nftables in the bridge, on every frame that leaves an ENI. The MAC
+  always ("The AWS network allows instances to send traffic only from the MAC and IP addresses
+  assigned to them", EC2 User Guide, infrastructure security), the ARP sender too, the IP
+  unless SourceDestCheck is off;
+- the *internet gateway*: 1:1 NAT for each Elastic IP, security groups by connection tracking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from osawslab.region.state import Eni, Group, Rule, State, Subnet
+
+INTERNET = "internet"  # the namespace that is everything outside AWS
+USER_ADDRESS = "198.51.100.7"  # a user's machine there (TEST-NET-2, RFC 5737)
+PUBLIC_ADDRESS = "8.8.8.8"
+VPC_MTU = 9001  # EC2 User Guide, "Network MTU"
+IGW_MTU = 1500  # the same page: an internet gateway forwards up to 1500 bytes
+LOG_GROUP = 5  # NFLOG group of dropped frames
+_EDGE, _OUTSIDE = "100.64.0.2", "100.64.0.1"  # both ends of each VPC's leg (RFC 6598)
+
+XEN_FAMILIES = ("t2.", "m3.", "t1.", "m1.", "m2.", "c1.")  # driver vif; later ones are Nitro (ena)
+
+
+def driver(instance_type: str) -> str:
+    """Name the NIC driver of an instance type: "vif" (Xen) or "ena" (Nitro)."""
+    return "vif" if instance_type.startswith(XEN_FAMILIES) else "ena"
+
+
+def nic_name(instance_type: str, device_index: int) -> str:
+    """Name a NIC as the instance's kernel does: eth1 with vif, ens6 with ena."""
+    return f"eth{device_index}" if driver(instance_type) == "vif" else f"ens{5 + device_index}"
+
+
+def vpc_netns(vpc: str) -> str:
+    """Name the namespace of a VPC's router."""
+    return f"vpc-{vpc[-8:]}"
+
+
+def bridge_name(subnet: str) -> str:
+    """Name the bridge that is a subnet."""
+    return f"sn-{subnet[-8:]}"
+
+
+def port_name(eni: str) -> str:
+    """Name the VPC's end of an ENI's cable."""
+    return f"p-{eni[-8:]}"
+
+
+def instance_netns(instance: str, boots: int) -> str:
+    """Name an instance's namespace; each boot has one of its own."""
+    return f"{instance}.{boots}"
+
+
+def router_mac(subnet: str) -> str:
+    """Give the MAC of the VPC's router in a subnet; follows from the subnet's id."""
+    digest = hashlib.sha256(subnet.encode()).hexdigest()
+    return "0a:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2))
+
+
+@dataclass(frozen=True)
+class Network:
+    """What one VPC's namespace must hold, as input of `ip -batch`, `bridge -batch` and `nft -f`."""
+
+    netns: str
+    links: Mapping[str, tuple[str, ...]]  # link -> ip lines that make it
+    owners: Mapping[str, str]  # port -> instance's namespace, kept as the port's alias
+    settings: tuple[str, ...]  # ip lines that are idempotent
+    fdb: tuple[str, ...]  # bridge lines
+    rules: str  # nft
+    eips: tuple[str, ...]
+
+
+def networks(state: State) -> dict[str, Network]:
+    """Derive every VPC that has an ENI attached, keyed by its namespace."""
+    vpcs = sorted({state.subnets[eni.subnet].vpc for eni in _live(state)})
+    return {vpc_netns(vpc): _network(state, vpc) for vpc in vpcs}
+
+
+def _live(state: State) -> list[Eni]:
+    return [
+        eni
+        for _, eni in sorted(state.enis.items())
+        if eni.instance in state.instances and state.instances[eni.instance].running
+    ]
+
+
+def _network(state: State, vpc: str) -> Network:
+    subnets = {key: net for key, net in sorted(state.subnets.items()) if net.vpc == vpc}
+    enis = [eni for eni in _live(state) if eni.subnet in subnets]
+    links: dict[str, tuple[str, ...]] = {}
+    owners: dict[str, str] = {}
+    settings: list[str] = []
+    fdb: list[str] = []
+    for key in sorted({eni.subnet for eni in enis}):
+        bridge, cidr = bridge_name(key), IPv4Network(subnets[key].cidr)
+        links[bridge] = (
+            f"link add {bridge} type bridge stp_state 0 mcast_snooping 0",
+            f"link set {bridge} address {router_mac(key)} mtu {VPC_MTU}",
+            f"addr add {cidr[1]}/{cidr.prefixlen} dev {bridge}",
+            f"link set {bridge} up",
+        )
+    for eni in enis:
+        instance = state.instances[eni.instance]
+        port, bridge = port_name(eni.id), bridge_name(eni.subnet)
+        netns = instance_netns(instance.id, instance.boots)
+        nic = nic_name(instance.type, eni.device_index)
+        owners[port] = netns
+        links[port] = (
+            f"link add {port} mtu {VPC_MTU} type veth peer name {nic} netns {netns}"
+            f" address {eni.mac} mtu {VPC_MTU}",
+            f"link set {port} alias {netns}",
+            f"link set {port} master {bridge} up",
+            f"link set {port} type bridge_slave learning off flood off mcast_flood off"
+            " bcast_flood off proxy_arp on",
+        )
+        fdb.append(f"fdb replace {eni.mac} dev {port} master static")
+        settings += [
+            f"neigh replace {address} lladdr {eni.mac} dev {bridge} nud permanent"
+            for address in eni.addresses
+        ]
+    eips = tuple(sorted(eip for eni in enis for eip in eni.eips.values()))
+    return Network(
+        vpc_netns(vpc), links, owners, tuple(settings), tuple(fdb), rules(state, enis, subnets), eips
+    )
+
+
+def birth(netns: str) -> tuple[str, str]:
+    """Give the ip lines, for the internet and for a VPC, that join a new VPC to the internet."""
+    leg = f"u-{netns[-8:]}"
+    outside = [
+        f"link add {leg} mtu {IGW_MTU} type veth peer name igw netns {netns} mtu {IGW_MTU}",
+        f"addr add {_OUTSIDE} peer {_EDGE} dev {leg}",
+        f"link set {leg} up",
+    ]
+    inside = [
+        "link set lo up",
+        f"addr add {_EDGE} peer {_OUTSIDE} dev igw",
+        "link set igw up",
+        f"route add default via {_OUTSIDE} dev igw",
+    ]
+    return "\n".join(outside) + "\n", "\n".join(inside) + "\n"
+
+
+def internet_birth() -> str:
+    """Give the ip lines of the internet: one public server and one user."""
+    return (
+        "link set lo up\n"
+        f"addr add {PUBLIC_ADDRESS}/32 dev lo\n"
+        f"addr add {USER_ADDRESS}/32 dev lo\n"
+    )
+
+
+def internet_routes(all_networks: Mapping[str, Network]) -> dict[str, str]:
+    """Map each Elastic IP in use to the ip line that leads to it."""
+    return {
+        eip: f"route replace {eip}/32 via {_EDGE} dev u-{netns[-8:]} src {USER_ADDRESS} onlink"
+        for netns, net in all_networks.items()
+        for eip in net.eips
+    }
+
+
+def _elements(kind: str, name: str, elements: Iterable[str]) -> str:
+    found = sorted(set(elements))
+    text = f"flush {kind} {name}\n"
+    return text + (f"add element {name} {{ {', '.join(found)} }}\n" if found else "")
+
+
+def rules(state: State, enis: list[Eni], subnets: Mapping[str, Subnet]) -> str:
+    """Write the whole firewall of one VPC: one atomic `nft -f`; counters survive it."""
+    ports = {eni.id: port_name(eni.id) for eni in enis}
+    guard = "bridge guard"
+    text = _GUARD
+    text += _elements("set", f"{guard} ports", ports.values())
+    text += _elements("set", f"{guard} macs", (f"{ports[e.id]} . {e.mac}" for e in enis))
+    text += _elements(
+        "set", f"{guard} arps", (f"{ports[e.id]} . {e.mac} . {a}" for e in enis for a in e.addresses)
+    )
+    text += _elements(
+        "set", f"{guard} sources", (f"{ports[e.id]} . {a}" for e in enis for a in e.addresses)
+    )
+    text += _elements(
+        "set", f"{guard} anysource", (ports[e.id] for e in enis if not e.source_dest_check)
+    )
+    text += _ROUTER
+    mapped = [(a, eip) for e in enis if subnets[e.subnet].internet for a, eip in e.eips.items()]
+    text += _elements("map", "ip router eip_in", (f"{eip} : {a}" for a, eip in mapped))
+    text += _elements("map", "ip router eip_out", (f"{a} : {eip}" for a, eip in mapped))
+    text += _elements("set", "ip router has_eip", (a for a, _ in mapped))
+    for family in (guard, "ip router"):
+        for way in ("in", "out"):
+            text += _security_groups(family, way, enis, state.groups)
+    return text
+
+
+def _security_groups(family: str, way: str, enis: list[Eni], groups: Mapping[str, Group]) -> str:
+    ports: list[str] = []
+    icmp: list[str] = []
+    everything: list[str] = []
+    for eni in enis:
+        granted = [
+            rule
+            for key in eni.groups
+            if key in groups
+            for rule in (groups[key].ingress if way == "in" else groups[key].egress)
+        ]
+        for own in eni.addresses:
+            for rule in granted:
+                if rule.protocol == "-1":
+                    everything.append(f"{own} . {rule.cidr}")
+                elif rule.protocol == "icmp":
+                    icmp.append(f"{own} . {rule.cidr}")
+                else:
+                    ports.append(f"{own} . {rule.protocol} . {_range(rule)} . {rule.cidr}")
+    return (
+        _elements("set", f"{family} {way}_ports", ports)
+        + _elements("set", f"{family} {way}_icmp", icmp)
+        + _elements("set", f"{family} {way}_all", everything)
+    )
+
+
+def _range(rule: Rule) -> str:
+    low, high = rule.from_port, rule.to_port
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def _group_sets(family: str) -> str:
+    """Declare the sets of the security groups: own address, [protocol, port,] peer's network."""
+    text = ""
+    for way in ("in", "out"):
+        text += (
+            f"add set {family} {way}_ports {{ type ipv4_addr . inet_proto . inet_service"
+            " . ipv4_addr; flags interval; }\n"
+            f"add set {family} {way}_icmp {{ type ipv4_addr . ipv4_addr; flags interval; }}\n"
+            f"add set {family} {way}_all {{ type ipv4_addr . ipv4_addr; flags interval; }}\n"
+        )
+    return text
+
+
+def _drop(reason: str) -> str:
+    return f'log group {LOG_GROUP} prefix "{reason}" counter name drop_{reason} drop'
+
+
+REASONS = ("mac", "arp", "ip")
+
+_GUARD = (
+    "add table bridge guard\n"
+    + "".join(f"add counter bridge guard drop_{reason}\n" for reason in (*REASONS, "other", "group"))
+    + "add set bridge guard ports { type ifname; }\n"
+    "add set bridge guard macs { type ifname . ether_addr; }\n"
+    "add set bridge guard arps { type ifname . ether_addr . ipv4_addr; }\n"
+    "add set bridge guard sources { type ifname . ipv4_addr; }\n"
+    "add set bridge guard anysource { type ifname; }\n"
+    + _group_sets("bridge guard")
+    + "add chain bridge guard sent"
+    " { type filter hook prerouting priority -300; policy accept; }\n"
+    "add chain bridge guard within { type filter hook forward priority 0; policy accept; }\n"
+    "flush chain bridge guard sent\n"
+    "flush chain bridge guard within\n"
+    "add rule bridge guard sent iifname != @ports accept\n"
+    # A VPC without IPv6 and multicast drops both; no count, they say nothing about the lab.
+    "add rule bridge guard sent ether type ip6 drop\n"
+    "add rule bridge guard sent ip protocol igmp drop\n"
+    f"add rule bridge guard sent iifname . ether saddr != @macs {_drop('mac')}\n"
+    "add rule bridge guard sent"
+    " ether type arp iifname . arp saddr ether . arp saddr ip @arps accept\n"
+    f"add rule bridge guard sent ether type arp {_drop('arp')}\n"
+    "add rule bridge guard sent ether type ip iifname @anysource accept\n"
+    "add rule bridge guard sent ether type ip iifname . ip saddr @sources accept\n"
+    f"add rule bridge guard sent ether type ip {_drop('ip')}\n"
+    f"add rule bridge guard sent {_drop('other')}\n"
+    # Inside a subnet there is no connection tracking: first packets only.
+    "add rule bridge guard within ip daddr . ip saddr @in_all accept\n"
+    "add rule bridge guard within tcp flags & (syn | ack) == syn"
+    " ip daddr . ip protocol . th dport . ip saddr != @in_ports counter name drop_group drop\n"
+    "add rule bridge guard within icmp type echo-request"
+    " ip daddr . ip saddr != @in_icmp counter name drop_group drop\n"
+)
+
+_ROUTER = (
+    "add table ip router\n"
+    "add counter ip router drop_group\n"
+    "add counter ip router drop_no_eip\n"
+    "add map ip router eip_in { type ipv4_addr : ipv4_addr; }\n"
+    "add map ip router eip_out { type ipv4_addr : ipv4_addr; }\n"
+    "add set ip router has_eip { type ipv4_addr; }\n"
+    + _group_sets("ip router")
+    + "add chain ip router enter { type nat hook prerouting priority -100; policy accept; }\n"
+    "add chain ip router leave { type nat hook postrouting priority 100; policy accept; }\n"
+    "add chain ip router inbound\n"
+    "add chain ip router outbound\n"
+    "add chain ip router forward { type filter hook forward priority 0; policy drop; }\n"
+    "flush chain ip router forward\n"
+    "flush chain ip router enter\n"
+    "flush chain ip router leave\n"
+    "flush chain ip router inbound\n"
+    "flush chain ip router outbound\n"
+    'add rule ip router enter iifname "igw" dnat to ip daddr map @eip_in\n'
+    'add rule ip router leave oifname "igw" snat to ip saddr map @eip_out\n'
+    "add rule ip router inbound ip daddr . ip saddr @in_all accept\n"
+    "add rule ip router inbound ip protocol icmp ip daddr . ip saddr @in_icmp accept\n"
+    "add rule ip router inbound ip daddr . ip protocol . th dport . ip saddr @in_ports accept\n"
+    "add rule ip router inbound counter name drop_group drop\n"
+    "add rule ip router outbound ip saddr . ip daddr @out_all return\n"
+    "add rule ip router outbound ip protocol icmp ip saddr . ip daddr @out_icmp return\n"
+    "add rule ip router outbound ip saddr . ip protocol . th dport . ip daddr @out_ports return\n"
+    "add rule ip router outbound counter name drop_group drop\n"
+    "add rule ip router forward ct state established,related accept\n"
+    'add rule ip router forward iifname "igw" jump inbound\n'
+    'add rule ip router forward oifname "igw" ip saddr != @has_eip'
+    " counter name drop_no_eip drop\n"
+    "add rule ip router forward jump outbound\n"
+    'add rule ip router forward oifname "igw" accept\n'
+    "add rule ip router forward jump inbound\n"
+)

@@ -1,0 +1,160 @@
+"""The data plane's three verbs: apply a batch, execute in a namespace, connect to an address.
+
+Plus `reconcile`, which brings the kernel to what `network` derives: the kernel is read, never
+remembered. Another tier is another way to do the three verbs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Sequence
+
+from osawslab.region import network
+from osawslab.region.kernel import in_netns
+from osawslab.region.state import State
+
+CONNECT_SECONDS = 5.0
+
+
+class KernelRefused(RuntimeError):
+    """The kernel (or a tool in front of it) refused a batch; carries its words."""
+
+
+def run(argv: Sequence[str], given: str = "") -> str:
+    """Run a program to its end and give its output; its failure is a KernelRefused."""
+    done = subprocess.run(argv, input=given, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise KernelRefused(f"{' '.join(argv)}: {done.stdout}{done.stderr}".strip())
+    return done.stdout
+
+
+def batch(netns: str, lines: str) -> None:
+    """Apply `ip` lines in a namespace ("" is the region's own)."""
+    if lines:
+        run(["ip", *(["-n", netns] if netns else []), "-batch", "-"], lines)
+
+
+def execute(netns: str, argv: Sequence[str], given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a program inside a namespace."""
+    return subprocess.run(
+        ["ip", "netns", "exec", netns, *argv],
+        input=given,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def connect(address: str, port: int, timeout: float = CONNECT_SECONDS) -> socket.socket:
+    """Open a TCP connection from the user's machine in the internet. Raises OSError."""
+
+    def open_socket() -> socket.socket:
+        made = socket.create_connection((address, port), timeout, (network.USER_ADDRESS, 0))
+        made.settimeout(None)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    return in_netns(network.INTERNET, open_socket)
+
+
+def netns_list() -> set[str]:
+    """Name the network namespaces that exist."""
+    try:
+        return set(os.listdir("/run/netns"))
+    except FileNotFoundError:
+        return set()
+
+
+def _sysctl(netns: str, **values: int) -> None:
+    text = "".join(f"echo {value} > /proc/sys/net/{key.replace('__', '/')}\n" for key, value in values.items())
+    run(["ip", "netns", "exec", netns, "sh", "-ec", text])
+
+
+def start() -> None:
+    """Make the internet."""
+    batch("", f"netns add {network.INTERNET}\n")
+    _sysctl(network.INTERNET, ipv6__conf__all__disable_ipv6=1, ipv6__conf__default__disable_ipv6=1)
+    batch(network.INTERNET, network.internet_birth())
+
+
+def _links(netns: str) -> dict[str, str]:
+    """Map the links of a namespace to their alias."""
+    found = json.loads(run(["ip", "-n", netns, "-j", "link", "show"]) or "[]")
+    return {link["ifname"]: link.get("ifalias", "") for link in found}
+
+
+def _offloads_off(netns: str, ports: Sequence[str]) -> None:
+    """Have complete checksums towards the instances.
+
+    Open vSwitch in user space reads a veth through AF_PACKET and would pass the partial
+    checksums of the kernel on, where they count as wrong.
+    """
+    lines = "".join(f"ethtool -K {port} tx off tso off gso off gro off >/dev/null\n" for port in ports)
+    if ports:
+        run(["ip", "netns", "exec", netns, "sh", "-ec", lines])
+
+
+def reconcile(state: State) -> None:
+    """Make the kernel's network what EC2 says; idempotent. Raises KernelRefused."""
+    wanted = network.networks(state)
+    instances = {
+        network.instance_netns(i.id, i.boots) for i in state.instances.values() if i.running
+    }
+    existing = netns_list()
+    for netns in sorted((wanted.keys() | instances) - existing):
+        batch("", f"netns add {netns}\n")
+        quiet = {"ipv6__conf__all__disable_ipv6": 1, "ipv6__conf__default__disable_ipv6": 1}
+        if netns in wanted:
+            outside, inside = network.birth(netns)
+            batch(network.INTERNET, outside)
+            _sysctl(netns, ipv4__ip_forward=1, ipv4__conf__all__send_redirects=0,
+                    ipv4__conf__default__send_redirects=0, **quiet)
+            batch(netns, inside)
+        else:
+            _sysctl(netns, **quiet)
+            batch(netns, "link set lo up\n")
+    for netns, net in wanted.items():
+        _reconcile_vpc(netns, net)
+    routes = network.internet_routes(wanted)
+    shown = json.loads(run(["ip", "-n", network.INTERNET, "-j", "route", "show"]) or "[]")
+    old = {route["dst"] for route in shown if route["dst"].startswith("203.0.113.")}
+    lines = [f"route del {eip}/32" for eip in sorted(old - routes.keys())] + list(routes.values())
+    batch(network.INTERNET, "".join(line + "\n" for line in lines))
+    gone = {name for name in existing if re.fullmatch(r"i-[0-9a-f]+\.\d+", name)} - instances
+    gone |= {name for name in existing if name.startswith("vpc-")} - wanted.keys()
+    batch("", "".join(f"netns del {name}\n" for name in sorted(gone)))
+
+
+def _reconcile_vpc(netns: str, net: network.Network) -> None:
+    have = _links(netns)
+    ours = {name for name in have if name.startswith(("p-", "sn-"))}
+    stale = {name for name in ours if name not in net.links}
+    stale |= {name for name in ours & net.owners.keys() if have[name] != net.owners[name]}
+    new = [name for name in net.links if name not in have or name in stale]
+    lines = [f"link del {name}" for name in sorted(stale)]
+    for name in new:
+        lines += net.links[name]
+    lines += net.settings
+    batch(netns, "".join(line + "\n" for line in lines))
+    _offloads_off(netns, [name for name in new if name.startswith("p-")])
+    if net.fdb:
+        run(["bridge", "-n", netns, "-batch", "-"], "".join(line + "\n" for line in net.fdb))
+    run(["ip", "netns", "exec", netns, "nft", "-f", "-"], net.rules)
+
+
+def drops() -> dict[str, int]:
+    """Count the frames that the VPCs of this region dropped, by reason."""
+    total: dict[str, int] = {}
+    for netns in sorted(netns_list()):
+        if not netns.startswith("vpc-"):
+            continue
+        found = json.loads(run(["ip", "netns", "exec", netns, "nft", "-j", "list", "counters"]))
+        for item in found["nftables"]:
+            if "counter" in item:
+                reason = item["counter"]["name"].removeprefix("drop_")
+                total[reason] = total.get(reason, 0) + item["counter"]["packets"]
+    return {reason: total.get(reason, 0) for reason in (*network.REASONS, "group", "no_eip", "other")}

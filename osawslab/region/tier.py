@@ -1,0 +1,102 @@
+"""Where a local region can run on this machine: tried by really doing it.
+
+`userns`: in a user namespace, as anybody. `root`: by root, without a user namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osawslab.errors import BadSetting, NoPlaceToRun
+
+# What the region's process does first, each with real words when it is refused.
+_TRY = (
+    "mount --make-rprivate / && mount -t tmpfs none /run && mount -t proc proc /proc"
+    " && mount -t sysfs sysfs /sys && mkdir /run/netns && ip link add try0 type veth peer name try1"
+)
+NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child=KILL")
+_ARGUMENTS = {
+    "userns": ("unshare", "--user", "--map-root-user", *NAMESPACES),
+    "root": ("unshare", *NAMESPACES),
+}
+APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A way to run the region, and what the machine said to it ("" when it works)."""
+
+    name: str
+    refused: str
+
+    @property
+    def works(self) -> bool:
+        """True when the region can run this way."""
+        return not self.refused
+
+
+def arguments(tier: str) -> tuple[str, ...]:
+    """Give the command that opens a tier's namespaces, to be put before another command."""
+    return _ARGUMENTS[tier]
+
+
+def attempt(tier: str) -> Tier:
+    """Try one tier."""
+    if tier == "root" and os.geteuid() != 0:
+        return Tier(tier, "you are not root")
+    try:
+        done = subprocess.run(
+            [*arguments(tier), "sh", "-c", _TRY],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except FileNotFoundError as error:
+        return Tier(tier, f"{error.filename} is not installed (package util-linux)")
+    except subprocess.TimeoutExpired:
+        return Tier(tier, "no answer within 20 s")
+    if done.returncode == 0:
+        return Tier(tier, "")
+    return Tier(tier, (done.stderr or done.stdout).strip() or f"exit status {done.returncode}")
+
+
+def choose(environ: Sequence[tuple[str, str]] | None = None) -> tuple[str, list[Tier]]:
+    """Choose the first tier that works, and tell those tried before it.
+
+    `OSAWSLAB_TIER` forces one. Raises NoPlaceToRun with each refusal in the machine's words.
+    """
+    forced = dict(os.environ if environ is None else environ).get("OSAWSLAB_TIER", "")
+    if forced and forced not in _ARGUMENTS:
+        raise BadSetting(
+            f"OSAWSLAB_TIER is one of {', '.join(_ARGUMENTS)}",
+            seen=repr(forced),
+            next="unset OSAWSLAB_TIER",
+        )
+    tried: list[Tier] = []
+    for name in [forced] if forced else list(_ARGUMENTS):
+        tried.append(attempt(name))
+        if tried[-1].works:
+            return name, tried
+    raise NoPlaceToRun(
+        "this machine lets the local region run nowhere",
+        seen="; ".join(f"{tier.name}: {tier.refused}" for tier in tried),
+        next=advice(),
+    )
+
+
+def advice() -> str:
+    """Say what to type where namespaces are refused."""
+    if os.geteuid() != 0:
+        text = "sudo ./lab start (your files stay yours)"
+        if APPARMOR.exists() and APPARMOR.read_text().strip() == "1":
+            text += (
+                ", or allow user namespaces until the next boot:"
+                " sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+            )
+        return text
+    return "use a machine, a virtual machine or a codespace whose root may make namespaces"
