@@ -185,10 +185,14 @@ def _run(command: Sequence[str], lock: int, what: str) -> None:
         pass_fds=[lock],
     )
     if result.returncode:
-        lines = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()]
-        errors = [line for line in lines if line.lower().startswith(("error", "oserror"))]
+        lines = [line.strip() for line in (result.stdout + result.stderr).splitlines()]
+        # pip says what it met as "ERROR: …"; a build inside it says "error: …" around that.
+        errors = [line for line in lines if line.startswith("ERROR:")]
+        errors = errors or [line for line in lines if line.lower().startswith("error")]
+        disk = os.fstatvfs(lock)
         raise MissingTool(
             what,
-            seen=(errors or lines or ["nothing"])[-1],
+            seen=f"{(errors or lines or ['nothing'])[-1]}"
+            f" ({disk.f_bavail * disk.f_frsize // 2**20} MiB free)",
             next="look at the network and the free space, then ./lab again: it goes on from here",
         )
