@@ -132,9 +132,8 @@ class Moto:
     def actions() -> frozenset[str]:
         """List the calls that are in EC2's model and that moto answers."""
         names = words.get_service_model("ec2").operation_names
-        return frozenset(
-            n for n in names if hasattr(responses.EC2Response, words.camelcase_to_underscores(n))
-        )
+        python = words.camelcase_to_underscores
+        return frozenset(each for each in names if hasattr(Answers, python(each)))
 
     @staticmethod
     def limits(kind: str) -> tuple[int, int] | None:

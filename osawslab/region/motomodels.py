@@ -130,7 +130,7 @@ class NetworkInterface(MotoNetworkInterface):  # type: ignore[misc]
         eip = self.eips.get(private)
         if eip is None and (private != self.private_ip_address or not self.public_ip):
             return {}
-        public = eip.public_ip if eip else self.public_ip
+        public = str(eip.public_ip if eip else self.public_ip)
         told = {"PublicIp": public, "PublicDnsName": public_name(public, self.ec2_backend)}
         if eip is None:
             return {**told, "IpOwnerId": "amazon"}
@@ -231,27 +231,30 @@ class Instance(MotoInstance):  # type: ignore[misc]
 
     @property
     def private_ip(self) -> str | None:
-        return self.first("private_ip_address")  # type: ignore[no-any-return]
+        found: str | None = self.first("private_ip_address")
+        return found
 
     private_ip_address = private_ip
 
     @property
     def public_ip(self) -> str | None:
-        return (self.first("association") or {}).get("PublicIp")
+        found: str | None = (self.first("association") or {}).get("PublicIp")
+        return found
 
     public_ip_address = public_ip
 
     @property
     def public_dns_name(self) -> str:
-        return (self.first("association") or {}).get("PublicDnsName", "")
+        return str((self.first("association") or {}).get("PublicDnsName", ""))
 
     @property
     def private_dns_name(self) -> str:
-        return super().private_dns_name if self.first("id") else ""  # type: ignore[no-any-return]
+        return str(super().private_dns_name) if self.first("id") else ""
 
     @property
     def subnet_id(self) -> str | None:
-        return self.first("subnet_id") or (None if self.state == "terminated" else self._subnet_id)
+        found: str | None = self.first("subnet_id")
+        return found or (None if self.state == "terminated" else self._subnet_id)
 
     @property
     def source_dest_check(self) -> Any:
