@@ -1,0 +1,185 @@
+"""SSH to a host by fabric: own key, host key known beforehand, one connection kept open."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fabric import Connection
+from invoke.exceptions import CommandTimedOut, UnexpectedExit
+
+from osawslab.errors import CannotReach, LabTimeout, StepFailed
+from osawslab.target import Target
+
+logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)  # our errors say it once
+
+CONNECT_SECONDS = 2.0
+COMMAND_SECONDS = 600.0  # apt-get on a small instance takes minutes
+
+
+def make_key(comment: str) -> tuple[str, str]:
+    """Make an ed25519 key: the private part as OpenSSH's PEM, the public part as its line."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return private.decode(), f"{public.decode()} {comment}"
+
+
+class Host(Protocol):
+    """A Linux host on which commands run as root."""
+
+    def run(self, command: str, given: str = "") -> str:
+        """Run a shell command; its standard output. Raises StepFailed."""
+        ...
+
+
+class SshHost:
+    """A host at an address; `host_key` is the OpenSSH line that it must show."""
+
+    def __init__(
+        self, target: Target, address: str, user: str, host_key: str, port: int = 22
+    ) -> None:
+        self.address = address
+        self.port = port
+        self.user = user
+        self._host_key = host_key
+        self._target = target
+        self._open: Connection | None = None
+
+    def _connection(self) -> Connection:
+        if self._open is not None and self._open.is_connected:
+            return self._open
+        made = self._target.open_socket(self.address, self.port, CONNECT_SECONDS)
+        connection = Connection(
+            self.address,
+            user=self.user,
+            port=self.port,
+            connect_timeout=10,
+            connect_kwargs={
+                "pkey": paramiko.Ed25519Key.from_private_key_file(str(key_file(self._target.keys))),
+                "look_for_keys": False,
+                "allow_agent": False,
+                **({"sock": made} if made else {}),
+            },
+        )
+        kind, data = self._host_key.split()[:2]
+        name = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
+        client = connection.client
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        known = paramiko.Ed25519Key(data=base64.b64decode(data))
+        client.get_host_keys().add(name, kind, known)
+        connection.open()
+        connection.transport.set_keepalive(15)
+        self._open = connection
+        return connection
+
+    def connection(self) -> Connection:
+        """Give the open fabric Connection. Raises CannotReach."""
+        try:
+            return self._connection()
+        except paramiko.BadHostKeyException as error:
+            raise CannotReach(
+                f"{self.address}:{self.port} shows a host key that is not the lab's",
+                seen=str(error),
+                next="somebody else may answer there; look before you go on",
+            ) from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise CannotReach(
+                f"{self.user}@{self.address}:{self.port} does not answer on SSH",
+                seen=str(error) or type(error).__name__,
+                next='lab.check("provision")',
+            ) from None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until SSH answers. Raises LabTimeout after so many seconds."""
+        deadline = time.monotonic() + seconds
+        pause = 0.02
+        while True:
+            try:
+                self.connection()
+                return
+            except CannotReach as error:
+                if time.monotonic() > deadline:
+                    raise LabTimeout(
+                        f"{self.address}:{self.port} does not answer on SSH after {seconds:.0f} s",
+                        seen=error.seen,
+                        next='lab.check("provision")',
+                    ) from None
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
+    def run(self, command: str, given: str = "") -> str:
+        """Run a shell command as root; its standard output. Raises StepFailed, CannotReach."""
+        sudo = f"sudo sh -c {quote(command)}"
+        return self.plain(sudo, given)
+
+    def plain(self, command: str, given: str = "") -> str:
+        """Run a shell command as the login user."""
+        import io
+
+        connection = self.connection()
+        try:
+            done = connection.run(
+                command, hide=True, in_stream=io.StringIO(given) if given else False,
+                timeout=COMMAND_SECONDS,
+            )  # fmt: skip
+        except UnexpectedExit as error:
+            words = (error.result.stderr or error.result.stdout).strip().splitlines()[-4:]
+            raise StepFailed(
+                f"a command failed on {self.address} (exit status {error.result.exited})",
+                seen=" / ".join(words) or "no words",
+                next=command if len(command) < 400 else command[:400] + " …",
+            ) from None
+        except CommandTimedOut:
+            raise LabTimeout(
+                f"a command did not end within {COMMAND_SECONDS:.0f} s", seen=command[:400]
+            ) from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self.close()
+            raise CannotReach(
+                f"the SSH connection to {self.address} broke",
+                seen=str(error) or type(error).__name__,
+                next="run the step again",
+            ) from None
+        return str(done.stdout)
+
+    def script(self, source: str, **given: Any) -> Any:
+        """Run a Python program on the host as root; it reads JSON and prints JSON.
+
+        The program is sent as text, so that nothing has to be installed.
+        """
+        prologue = f"import json\nGIVEN = json.loads({json.dumps(json.dumps(given))})\n"
+        return json.loads(self.run("exec python3 -", prologue + source) or "null")
+
+    def close(self) -> None:
+        """Close the connection; the next command opens a new one."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+def quote(text: str) -> str:
+    """Quote for the shell.
+
+    >>> quote("it's")
+    "'it'\\\\''s'"
+    """
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def key_file(folder: Path) -> Path:
+    """Name the lab's private key."""
+    return folder / "id_ed25519"
