@@ -126,10 +126,12 @@ def processes(uid: int) -> list[int]:
 
 
 def owner(pid: int) -> int | None:
+    """Read a process's real user id; /proc's own owner is root where a process hides itself."""
     try:
-        return os.stat(f"/proc/{pid}").st_uid
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
 
 
 def seen(uid: int) -> dict[str, set[str]]:
