@@ -1,0 +1,111 @@
+"""What a step works with: the settings, the place, the instance, and how it shows progress."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from osawslab.aws import facts as ec2_facts
+from osawslab.errors import StepNotReady
+from osawslab.host.ssh import SshHost
+from osawslab.report import Action, Check, Picture, Table
+from osawslab.settings import Settings
+from osawslab.target import Target
+
+USER = "admin"  # of Debian's AMIs: https://wiki.debian.org/Cloud/AmazonEC2Image
+
+
+class Progress(Protocol):
+    """Where a step tells what it is doing."""
+
+    def start(self, step: str, total: int) -> None:
+        """Begin a step of so many actions."""
+
+    def action(self, text: str) -> None:
+        """Begin an action."""
+
+    def done(self, text: str) -> None:
+        """End the step."""
+
+
+@dataclass
+class Site:
+    """One lab's place, as long as one step runs."""
+
+    settings: Settings
+    target: Target
+    progress: Progress
+    hosts: dict[tuple[str, str, int], SshHost]  # kept open between steps
+
+    @property
+    def ec2(self) -> Any:
+        """The boto3 client of EC2."""
+        return self.target.client("ec2")
+
+    def read_ec2(self) -> ec2_facts.Facts:
+        """Read what EC2 has of this lab."""
+        return ec2_facts.read(self.ec2, self.settings.name)
+
+    def host_at(self, address: str, host_key: str, user: str = USER, port: int = 22) -> SshHost:
+        """Give the host at an address; its connection is kept for the next step."""
+        key = (self.target.identity, address + host_key, port)
+        if key not in self.hosts:
+            self.hosts[key] = SshHost(self.target, address, user, host_key, port)
+        return self.hosts[key]
+
+    @functools.cached_property
+    def instance(self) -> Instance:
+        """The running instance. Raises StepNotReady when `provision` has not made it."""
+        return self.instance_of(self.read_ec2())
+
+    def instance_of(self, facts: ec2_facts.Facts) -> Instance:
+        """Give the instance that these facts tell of."""
+        if not facts.running or not facts.eip("management") or not facts.registered_mac:
+            state = facts.instance["State"]["Name"] if facts.instance else "no instance"
+            raise StepNotReady(
+                "there is no running instance with two NICs and an address",
+                seen=state,
+                next="lab.provision()",
+            )
+        assert facts.instance is not None
+        key = ec2_facts.host_key(self.ec2, facts.instance["InstanceId"])
+        return Instance(facts, self.host_at(facts.eip("management"), key))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The EC2 instance that carries OpenStack: what EC2 says of it, and the host itself."""
+
+    ec2: ec2_facts.Facts
+    host: SshHost
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a step shows besides its checks."""
+
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Chapter(Protocol):
+    """What each module of this room offers; `F` stands for its own facts."""
+
+    def read(self, site: Site) -> Any:
+        """Read the facts the step needs. Raises StepNotReady."""
+
+    def plan(self, site: Site, facts: Any) -> tuple[Action, ...]:
+        """Say what is still missing, in order; pure."""
+
+    def checks(self, site: Site, facts: Any) -> tuple[Check, ...]:
+        """Hold the facts against what they should be."""
+
+    def show(self, site: Site, facts: Any) -> Shown:
+        """Give notes, tables and pictures of the facts."""
+
+    def undo(self, site: Site, facts: Any) -> tuple[Action, ...]:
+        """Say what takes the step back, in order."""
