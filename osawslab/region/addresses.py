@@ -123,29 +123,13 @@ def write(fields: Form, chosen: list[str], prefix: str = "") -> None:
 
 def create_network_interface(inventory: Inventory, call: Form) -> None:
     """Settle a new interface's addresses."""
-    subnet = subnet_of(inventory, call.get("SubnetId", ""))
+    subnet = call["SubnetId"]
     write(call, settle(inventory, subnet, call, taken(inventory, subnet), launch=False))
-
-
-def subnet_of(inventory: Inventory, subnet: str) -> str:
-    """Refuse a subnet that does not exist."""
-    if subnet not in inventory.subnets:
-        raise Ec2Error("InvalidSubnetID.NotFound", f"The subnet ID '{subnet}' does not exist")
-    return subnet
-
-
-def nic_of(inventory: Inventory, nic: str) -> Nic:
-    """Refuse an interface that does not exist."""
-    if nic not in inventory.nics:
-        raise Ec2Error(
-            "InvalidNetworkInterfaceID.NotFound", f"The networkInterface ID '{nic}' does not exist"
-        )
-    return inventory.nics[nic]
 
 
 def assign(inventory: Inventory, call: Form, most: Callable[[Nic], int]) -> None:
     """Settle the addresses an interface is to get besides."""
-    nic = nic_of(inventory, call["NetworkInterfaceId"])
+    nic = inventory.nics[call["NetworkInterfaceId"]]
     cidr, used = inventory.subnets[nic.subnet].cidr, taken(inventory, nic.subnet)
     asked = listed(call, "PrivateIpAddress")
     count = int(call.pop("SecondaryPrivateIpAddressCount", "0"))
@@ -157,7 +141,7 @@ def assign(inventory: Inventory, call: Form, most: Callable[[Nic], int]) -> None
     move = truth(call.get("AllowReassignment"))
     for address in asked:
         if not (move and address in used):
-            check(cidr, used - set(nic.addresses), address, f"{address} is already assigned")
+            check(cidr, used - set(nic.addresses), address, f"Address {address} is in use.")
     for _ in range(count):
         asked.append(free(cidr, used))
         used.add(asked[-1])
@@ -171,7 +155,7 @@ def assign(inventory: Inventory, call: Form, most: Callable[[Nic], int]) -> None
 
 def unassign(inventory: Inventory, call: Form) -> None:
     """Refuse to take an interface's primary address, or one it does not have."""
-    nic = nic_of(inventory, call["NetworkInterfaceId"])
+    nic = inventory.nics[call["NetworkInterfaceId"]]
     for address in listed(call, "PrivateIpAddress"):
         if address == nic.addresses[0]:
             raise Ec2Error(

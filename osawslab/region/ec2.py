@@ -159,16 +159,9 @@ class Ec2:
             body="",
             asked=hashlib.sha256(wire.body(dict(sorted(call.items()))).encode()).hexdigest(),
         )
-        if "ClientToken" in call:
-            known = self._tokens.get((call["Action"], call["ClientToken"]))
-            if known is not None and known[0] != entry.asked:
-                raise Ec2Error(
-                    "IdempotentParameterMismatch",
-                    "Arguments on this idempotent request are inconsistent with arguments used in "
-                    "previous request(s).",
-                )
-            if known is not None and not dry:
-                return known[1]
+        known = self._repeated(call, entry.asked)
+        if known is not None and not dry:
+            return known
         snapshot = self._moto.snapshot()
         with Guard() as guard:
             self._strict.check(self._moto.inventory(), call)
@@ -188,13 +181,39 @@ class Ec2:
         self._moto.restore(snapshot)
         raise guard.error or AssertionError("a change neither ended nor failed")
 
+    def _repeated(self, call: Form, asked: str) -> bytes | None:
+        """Give the answer to a call with the same token; EC2 guide, "Ensuring idempotency"."""
+        known = self._tokens.get((call["Action"], call.get("ClientToken", "")))
+        if known is None:
+            return None
+        if known[0] != asked:
+            raise Ec2Error(
+                "IdempotentParameterMismatch",
+                "Arguments on this idempotent request are inconsistent with arguments used in "
+                "previous request(s).",
+            )
+        made = wire.instances(known[1]) if call["Action"] == "RunInstances" else []
+        if made and not self.state().instances.keys() & set(made):
+            raise Ec2Error(
+                "IdempotentInstanceTerminated",
+                "The request to launch an instance uses the same client token as a previous "
+                "request for which the instance has been terminated.",
+            )
+        return known[1]
+
     def _accept(self, call: Form, entry: Entry, answer: bytes) -> None:
         self._sequence = entry.seq
         if "ClientToken" in call:
             self._tokens[call["Action"], call["ClientToken"]] = (entry.asked, answer)
 
     def _moto_call(self, call: Form, how: dict[str, Any]) -> bytes:
-        status, answer = self._moto.call(wire.body(call), **how)
+        try:
+            status, answer = self._moto.call(wire.body(call), **how)
+        except NotImplementedError as error:
+            what = str(error).split(" has not been implemented")[0]
+            raise Ec2Error(
+                "UnsupportedOperation", f"The local region cannot do this: {what}."
+            ) from error
         if status >= 400:
             code, message = wire.told(answer)
             raise Ec2Error(code, message, status)

@@ -107,6 +107,8 @@ class Inventory:
     tables: Mapping[str, Table]
     gateways: Mapping[str, str | None]  # id -> the VPC it is attached to
     groups: Mapping[str, Members]
+    images: frozenset[str]  # AMI ids
+    keys: frozenset[str]  # names of key pairs
 
     def on(self, machine: str) -> list[Nic]:
         """List an instance's interfaces, by device index."""

@@ -198,6 +198,8 @@ class Moto:
                 for own in held.groups.values()
                 for each in own.values()
             },
+            images=frozenset(images),
+            keys=frozenset(held.key_pairs),
         )
 
 

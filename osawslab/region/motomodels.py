@@ -187,8 +187,12 @@ class ElasticAddress(MotoElasticAddress):  # type: ignore[misc]
         return self.private if self.eni else None
 
     @property
-    def instance_id(self) -> str:
-        return str(self.eni.instance.id) if self.eni and self.eni.instance else ""
+    def instance_id(self) -> str | None:
+        return str(self.eni.instance.id) if self.eni and self.eni.instance else None
+
+    @property
+    def network_interface_id(self) -> str | None:
+        return str(self.eni.id) if self.eni else None
 
     def lead(self, nic: NetworkInterface | None, private: str | None) -> None:
         """Lead to an interface's address, or to nothing.
@@ -206,9 +210,9 @@ class ElasticAddress(MotoElasticAddress):  # type: ignore[misc]
 
     def get_filter_value(self, filter_name: str, method_name: str | None = None) -> Any:
         own = {
-            "instance-id": self.instance_id,
+            "instance-id": self.instance_id or "",
             "private-ip-address": self.private_ip_address or "",
-            "network-interface-id": self.network_interface_id,
+            "network-interface-id": self.network_interface_id or "",
             "association-id": self.association_id or "",
             "network-interface-owner-id": ACCOUNT if self.eni else "",
         }
@@ -257,6 +261,12 @@ class Instance(MotoInstance):  # type: ignore[misc]
         return found or (None if self.state == "terminated" else self._subnet_id)
 
     @property
+    def held(self) -> list[str]:
+        """List the private addresses of all interfaces."""
+        nics = self.nics.values()
+        return [each["PrivateIpAddress"] for nic in nics for each in nic.private_ip_addresses]
+
+    @property
     def source_dest_check(self) -> Any:
         return self.first("source_dest_check")
 
@@ -266,7 +276,7 @@ class Instance(MotoInstance):  # type: ignore[misc]
             self.nics[0].source_dest_check = value
 
     def start(self) -> Any:
-        self.boots += 1
+        self.boots += not self.is_running()
         return super().start()
 
     def reboot(self) -> None:
@@ -281,6 +291,16 @@ def public_name(address: str, backend: Any) -> str:
     return f"ec2-{address.replace('.', '-')}.{place}.amazonaws.com"
 
 
+tools.filter_dict_attribute_mapping.update(  # DescribeInstances, "Filters"
+    {
+        "client-token": "client_token",
+        "network-interface.addresses.private-ip-address": "held",
+        "network-interface.mac-address": "network_interfaces.mac_address",
+        "network-interface.network-interface-id": "network_interfaces.id",
+        "network-interface.subnet-id": "network_interfaces.subnet_id",
+        "root-device-name": "root_device_name",
+    }
+)
 addresses.ElasticAddress = ElasticAddress
 instances.Instance = Instance
 interfaces.NetworkInterface = NetworkInterface

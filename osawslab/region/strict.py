@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from osawslab.region import addresses, quota
-from osawslab.region.inventory import ElasticIp, Inventory, Machine, Nic
+from osawslab.region import addresses, existence, quota
+from osawslab.region.inventory import ElasticIp, Inventory, Nic
 from osawslab.region.wire import Ec2Error, Form, listed, members
 
 Limits = Callable[[str], tuple[int, int] | None]  # type -> interfaces, addresses on each
-
-
-def machine_of(inventory: Inventory, instance: str) -> Machine:
-    """Refuse an instance that does not exist."""
-    if instance not in inventory.machines:
-        raise Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{instance}' does not exist")
-    return inventory.machines[instance]
 
 
 class Strict:
@@ -31,6 +24,7 @@ class Strict:
 
     def check(self, inventory: Inventory, call: Form) -> None:
         """Refuse a call or settle it; actions without rules pass."""
+        existence.check(inventory, call)
         quota.check(inventory, call)
         rule = getattr(self, call["Action"], None)
         if rule is not None:
@@ -69,7 +63,11 @@ class Strict:
                 fields["SubnetId"] = self._default_subnet(inventory, call)
                 call[f"{prefix}SubnetId"] = fields["SubnetId"]
         limits = self.limits(call["InstanceType"])
-        if limits is not None and len(asked) > limits[0]:
+        if limits is None:
+            raise Ec2Error(
+                "InvalidParameterValue", f"Invalid value '{call['InstanceType']}' for InstanceType."
+            )
+        if len(asked) > limits[0]:
             raise Ec2Error(
                 "AttachmentLimitExceeded",
                 f"Interface count {len(asked)} exceeds the limit for {call['InstanceType']}",
@@ -106,7 +104,7 @@ class Strict:
         used: dict[str, set[str]] = {}
 
         def settle(fields: Form) -> list[str]:
-            subnet = addresses.subnet_of(inventory, fields["SubnetId"])
+            subnet = fields["SubnetId"]
             taken = used.setdefault(subnet, addresses.taken(inventory, subnet))
             return addresses.settle(inventory, subnet, fields, taken, launch=True)
 
@@ -123,7 +121,7 @@ class Strict:
                 call["PrivateIpAddress"] = chosen[0]
         for prefix, fields in asked.items():
             if "NetworkInterfaceId" in fields:
-                nic = addresses.nic_of(inventory, fields["NetworkInterfaceId"])
+                nic = inventory.nics[fields["NetworkInterfaceId"]]
                 if nic.attachment:
                     raise Ec2Error(
                         "InvalidNetworkInterface.InUse", f"Interface: [{nic.id}] in use."
@@ -139,8 +137,8 @@ class Strict:
                     call[f"{prefix}PrivateIpAddresses.{number}.PrivateIpAddress"] = address
 
     def AttachNetworkInterface(self, inventory: Inventory, call: Form) -> None:
-        nic = addresses.nic_of(inventory, call["NetworkInterfaceId"])
-        machine = machine_of(inventory, call["InstanceId"])
+        nic = inventory.nics[call["NetworkInterfaceId"]]
+        machine = inventory.machines[call["InstanceId"]]
         if nic.attachment:
             raise Ec2Error(
                 "InvalidParameterValue", f"Network interface '{nic.id}' is currently in use."
@@ -212,22 +210,18 @@ class Strict:
         for eip in inventory.eips.values():
             if allocation == eip.allocation or (allocation is None and public == eip.public):
                 return eip
-        if allocation:
-            raise Ec2Error(
-                "InvalidAllocationID.NotFound", f"The allocation ID '{allocation}' does not exist"
-            )
         if public:
             raise Ec2Error("InvalidAddress.NotFound", f"Address '{public}' not found.")
         raise Ec2Error("MissingParameter", "Either public IP or allocation id must be specified")
 
     def _target(self, inventory: Inventory, call: Form) -> Nic:
         if "NetworkInterfaceId" in call:
-            return addresses.nic_of(inventory, call["NetworkInterfaceId"])
+            return inventory.nics[call["NetworkInterfaceId"]]
         if "InstanceId" not in call:
             raise Ec2Error(
                 "MissingParameter", "Either instance ID or network interface id must be specified"
             )
-        nics = inventory.on(machine_of(inventory, call["InstanceId"]).id)
+        nics = inventory.on(inventory.machines[call["InstanceId"]].id)
         if len(nics) > 1:
             raise Ec2Error(
                 "InvalidInstanceID",
@@ -269,7 +263,7 @@ class Strict:
         self, inventory: Inventory, call: Form, allowed: tuple[str, ...], verb: str
     ) -> None:
         for each in listed(call, "InstanceId"):
-            machine = machine_of(inventory, each)
+            machine = inventory.machines[each]
             if machine.state not in allowed:
                 raise Ec2Error(
                     "IncorrectInstanceState",
@@ -277,12 +271,8 @@ class Strict:
                     f"from which it can be {verb}.",
                 )
 
-    def TerminateInstances(self, inventory: Inventory, call: Form) -> None:
-        for each in listed(call, "InstanceId"):
-            machine_of(inventory, each)
-
     def ModifyInstanceAttribute(self, inventory: Inventory, call: Form) -> None:
-        machine = machine_of(inventory, call["InstanceId"])
+        machine = inventory.machines[call["InstanceId"]]
         nics = inventory.on(machine.id)
         if len(nics) > 1 and any(
             name == "SourceDestCheck.Value" or name.startswith("GroupId.") for name in call
@@ -294,7 +284,7 @@ class Strict:
             )
 
     def ModifyNetworkInterfaceAttribute(self, inventory: Inventory, call: Form) -> None:
-        nic = addresses.nic_of(inventory, call["NetworkInterfaceId"])
+        nic = inventory.nics[call["NetworkInterfaceId"]]
         asked = {key.split(".")[0] for key in call} - {
             "Action",
             "Version",
@@ -319,6 +309,3 @@ class Strict:
         machine = inventory.machines.get(nic.instance or "")
         limits = self.limits(machine.type) if machine else None
         return limits[1] if limits else 50
-
-    def GetConsoleOutput(self, inventory: Inventory, call: Form) -> None:
-        machine_of(inventory, call["InstanceId"])

@@ -98,7 +98,16 @@ def refusal(service: str, error: Ec2Error) -> tuple[int, str, bytes]:
 def told(answer: bytes) -> tuple[str, str]:
     """Read code and message out of an EC2 error."""
     found = ElementTree.fromstring(answer)
-    return found.findtext(".//Code") or "InternalError", found.findtext(".//Message") or ""
+    return found.findtext(".//{*}Code") or "InternalError", found.findtext(".//{*}Message") or ""
+
+
+def instances(answer: bytes) -> list[str]:
+    """Read the instance ids out of an answer."""
+    return [
+        found.text or ""
+        for found in ElementTree.fromstring(answer).iter()
+        if found.tag.endswith("}instanceId")
+    ]
 
 
 AUTHORIZATION = re.compile(

@@ -1,0 +1,43 @@
+"""What does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+AMI = "ami-0d13a6d64d13a6d64"
+Lab = Any  # conftest's
+
+
+def run_with(**how: Any) -> Callable[[Lab], object]:
+    return lambda lab: lab.run(**{"SubnetId": lab.a, **how})
+
+
+def describe(what: str, **how: Any) -> Callable[[Lab], object]:
+    return lambda lab: getattr(lab.ec2, f"describe_{what}")(**how)
+
+
+REFUSALS = {
+    "an unknown instance": (
+        describe("instances", InstanceIds=["i-01234567"]),
+        "InvalidInstanceID.NotFound",
+        "The instance ID 'i-01234567' does not exist",
+    ),
+    "an unknown AMI": (
+        run_with(ImageId="ami-01234567"),
+        "InvalidAMIID.NotFound",
+        "The image id '[ami-01234567]' does not exist",
+    ),
+    "an unknown key": (
+        run_with(KeyName="nokey"),
+        "InvalidKeyPair.NotFound",
+        "The key pair 'nokey' does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_ec2_refuses(lab: Lab, name: str) -> None:
+    lab.refuses(*REFUSALS[name])

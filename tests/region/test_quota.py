@@ -1,0 +1,80 @@
+"""Quotas, and what cannot be deleted while something uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Lab = Any  # conftest's
+
+
+def six_eips(lab: Lab) -> None:
+    for _ in range(6):
+        lab.eip()
+
+
+def detach_mapped(lab: Lab) -> None:
+    lab.associate(AllocationId=lab.eip(), NetworkInterfaceId=lab.nic)
+    lab.ec2.detach_internet_gateway(InternetGatewayId=lab.igw, VpcId=lab.vpc)
+
+
+def group_in_use(lab: Lab) -> None:
+    made = lab.ec2.create_security_group(GroupName="g", Description="d", VpcId=lab.vpc)
+    lab.eni(Groups=[made["GroupId"]])
+    lab.ec2.delete_security_group(GroupId=made["GroupId"])
+
+
+def sixth(what: str, **how: Any) -> Callable[[Lab], object]:
+    return lambda lab: [getattr(lab.ec2, f"create_{what}")(**how) for _ in range(5)]
+
+
+REFUSALS = {
+    "the sixth Elastic IP": (
+        six_eips,
+        "AddressLimitExceeded",
+        "The maximum number of addresses has been reached.",
+    ),
+    "the sixth VPC": (
+        sixth("vpc", CidrBlock="10.0.0.0/16"),
+        "VpcLimitExceeded",
+        "The maximum number of VPCs has been reached.",
+    ),
+    "the sixth gateway": (
+        sixth("internet_gateway"),
+        "InternetGatewayLimitExceeded",
+        "The maximum number of internet gateways has been reached.",
+    ),
+    "deleting an interface in use": (
+        lambda lab: lab.ec2.delete_network_interface(NetworkInterfaceId=lab.nic),
+        "InvalidParameterValue",
+        "Network interface 'eni-.*' is currently in use.",
+    ),
+    "deleting a group in use": (
+        group_in_use,
+        "DependencyViolation",
+        "resource sg-.* has a dependent object",
+    ),
+    "deleting a subnet in use": (
+        lambda lab: lab.ec2.delete_subnet(SubnetId=lab.a),
+        "DependencyViolation",
+        "The subnet 'subnet-.*' has dependencies and cannot be deleted.",
+    ),
+    "deleting a VPC in use": (
+        lambda lab: lab.ec2.delete_vpc(VpcId=lab.vpc),
+        "DependencyViolation",
+        "The vpc 'vpc-.*' has dependencies and cannot be deleted.",
+    ),
+    "detaching a gateway in use": (
+        detach_mapped,
+        "DependencyViolation",
+        "Network vpc-.* has some mapped public address(es). Please unmap those public "
+        "address(es) before detaching the gateway.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_ec2_refuses(lab: Lab, name: str) -> None:
+    lab.refuses(*REFUSALS[name])

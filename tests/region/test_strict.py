@@ -1,0 +1,266 @@
+"""EC2's refusals, in EC2's words, through plain boto3; and dry runs and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+AMI = "ami-0d13a6d64d13a6d64"
+Lab = Any  # conftest's
+
+
+def run_with(**how: Any) -> Callable[[Lab], object]:
+    return lambda lab: lab.run(**{"SubnetId": lab.a, **how})
+
+
+def nics(lab: Lab, *specs: dict[str, Any]) -> object:
+    return lab.run(
+        NetworkInterfaces=[
+            {"DeviceIndex": index, "SubnetId": lab.a, **spec} for index, spec in enumerate(specs)
+        ]
+    )
+
+
+def twice_attached(lab: Lab) -> None:
+    nic = lab.eni()
+    lab.attach(nic)
+    lab.attach(nic, 2)
+
+
+def full(lab: Lab) -> None:
+    for index in (1, 2, 3):
+        lab.attach(lab.eni(), index)
+
+
+def taken_eip(lab: Lab) -> None:
+    eip = lab.eip()
+    lab.associate(AllocationId=eip, NetworkInterfaceId=lab.nic)
+    lab.associate(AllocationId=eip, NetworkInterfaceId=lab.eni(), AllowReassociation=False)
+
+
+def taken_address(lab: Lab) -> None:
+    lab.associate(AllocationId=lab.eip(), NetworkInterfaceId=lab.nic)
+    lab.associate(AllocationId=lab.eip(), NetworkInterfaceId=lab.nic, AllowReassociation=False)
+
+
+def two_nics(lab: Lab) -> str:
+    nic = lab.eni()
+    lab.attach(nic)
+    return nic
+
+
+def associate_by_instance(lab: Lab) -> None:
+    two_nics(lab)
+    lab.associate(AllocationId=lab.eip(), InstanceId=lab.i)
+
+
+def check_by_instance(lab: Lab) -> None:
+    two_nics(lab)
+    lab.ec2.modify_instance_attribute(InstanceId=lab.i, SourceDestCheck={"Value": False})
+
+
+def release_used(lab: Lab) -> None:
+    eip = lab.eip()
+    lab.associate(AllocationId=eip, NetworkInterfaceId=lab.nic)
+    lab.ec2.release_address(AllocationId=eip)
+
+
+def detach_primary(lab: Lab) -> None:
+    attachment = lab.nics()[lab.nic]["Attachment"]["AttachmentId"]
+    lab.ec2.detach_network_interface(AttachmentId=attachment)
+
+
+def other_zone(lab: Lab) -> None:
+    lab.attach(lab.eni(lab.subnet("172.16.30.0/24", AvailabilityZone="us-east-1b")))
+
+
+def state(*verbs: str) -> Callable[[Lab], object]:
+    def calls(lab: Lab) -> None:
+        for verb in verbs:
+            getattr(lab.ec2, f"{verb}_instances")(InstanceIds=[lab.i])
+
+    return calls
+
+
+def repeated_token(lab: Lab) -> None:
+    lab.run(SubnetId=lab.a, ClientToken="t")
+    lab.run(SubnetId=lab.b, ClientToken="t")
+
+
+def terminated_token(lab: Lab) -> None:
+    made = lab.run(SubnetId=lab.a, ClientToken="t")
+    lab.ec2.terminate_instances(InstanceIds=[made])
+    lab.run(SubnetId=lab.a, ClientToken="t")
+
+
+def attributes(lab: Lab) -> None:
+    lab.ec2.modify_network_interface_attribute(
+        NetworkInterfaceId=lab.nic, SourceDestCheck={"Value": False}, Description={"Value": "d"}
+    )
+
+
+REFUSALS = {
+    "an index taken": (
+        lambda lab: lab.attach(lab.eni(), 0),
+        "InvalidParameterValue",
+        "Instance 'i-.*' already has an interface attached at device index '0'.",
+    ),
+    "an interface in use": (
+        twice_attached,
+        "InvalidParameterValue",
+        "Network interface 'eni-.*' is currently in use.",
+    ),
+    "a launch with an interface in use": (
+        lambda lab: lab.run(NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": lab.nic}]),
+        "InvalidNetworkInterface.InUse",
+        "Interface: [eni-.*] in use.",
+    ),
+    "an interface of another zone": (
+        other_zone,
+        "InvalidParameterCombination",
+        "You may not attach a network interface to an instance if they are not in the same "
+        "availability zone",
+    ),
+    "more interfaces than the type has": (
+        full,
+        "AttachmentLimitExceeded",
+        "Interface count 4 exceeds the limit for t2.large",
+    ),
+    "a launch with more interfaces than the type has": (
+        lambda lab: nics(lab, {}, {}, {}, {}),
+        "AttachmentLimitExceeded",
+        "Interface count 4 exceeds the limit for t2.large",
+    ),
+    "a public address for one of two": (
+        lambda lab: nics(lab, {"AssociatePublicIpAddress": True}, {}),
+        "InvalidParameterCombination",
+        "The associatePublicIPAddress parameter cannot be specified when launching with "
+        "multiple network interfaces.",
+    ),
+    "releasing an address in use": (
+        release_used,
+        "InvalidIPAddress.InUse",
+        "Address 203.0.113.10 is in use.",
+    ),
+    "an Elastic IP that leads elsewhere": (
+        taken_eip,
+        "Resource.AlreadyAssociated",
+        "resource eipalloc-.* is already associated with associate-id eipassoc-.*",
+    ),
+    "an address that another Elastic IP leads to": (
+        taken_address,
+        "Resource.AlreadyAssociated",
+        "resource eni-.* and 172.16.10.101 is already associated with public address 203.0.113.10",
+    ),
+    "an Elastic IP for an instance with two interfaces": (
+        associate_by_instance,
+        "InvalidInstanceID",
+        "There are multiple interfaces attached to instance 'i-.*'. Please specify an interface "
+        "ID for the operation instead.",
+    ),
+    "SourceDestCheck of an instance with two interfaces": (
+        check_by_instance,
+        "InvalidInstanceID",
+        "There are multiple interfaces attached to instance 'i-.*'. Please specify an interface "
+        "ID for the operation instead.",
+    ),
+    "an Elastic IP without a gateway": (
+        lambda lab: (
+            lab.ec2.detach_internet_gateway(InternetGatewayId=lab.igw, VpcId=lab.vpc),
+            lab.associate(AllocationId=lab.eip(), NetworkInterfaceId=lab.nic),
+        ),
+        "Gateway.NotAttached",
+        "Network vpc-.* is not attached to any internet gateway",
+    ),
+    "detaching the primary interface": (
+        detach_primary,
+        "OperationNotPermitted",
+        "The network interface at device index 0 cannot be detached.",
+    ),
+    "starting what is terminated": (
+        state("terminate", "start"),
+        "IncorrectInstanceState",
+        "The instance 'i-.*' is not in a state from which it can be started.",
+    ),
+    "stopping what is terminated": (
+        state("terminate", "stop"),
+        "IncorrectInstanceState",
+        "This instance 'i-.*' is not in a state from which it can be stopped.",
+    ),
+    "rebooting what is stopped": (
+        state("stop", "reboot"),
+        "IncorrectInstanceState",
+        "The instance 'i-.*' is not in a state from which it can be rebooted.",
+    ),
+    "two attributes at once": (
+        attributes,
+        "InvalidParameterCombination",
+        "Fields for multiple attribute types specified: .*",
+    ),
+    "an unknown instance type": (
+        run_with(InstanceType="t2.vast"),
+        "InvalidParameterValue",
+        "Invalid value 't2.vast' for InstanceType.",
+    ),
+    "a token with other parameters": (
+        repeated_token,
+        "IdempotentParameterMismatch",
+        "Arguments on this idempotent request are inconsistent with arguments used in previous "
+        "request(s).",
+    ),
+    "a token of what is terminated": (
+        terminated_token,
+        "IdempotentInstanceTerminated",
+        "The request to launch an instance uses the same client token as a previous request for "
+        "which the instance has been terminated.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_ec2_refuses(lab: Lab, name: str) -> None:
+    lab.refuses(*REFUSALS[name])
+
+
+DRY = {
+    "run_instances": lambda lab: {
+        "ImageId": AMI,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "InstanceType": "t2.large",
+        "SubnetId": lab.a,
+    },
+    "create_vpc": lambda lab: {"CidrBlock": "10.0.0.0/16"},
+    "create_subnet": lambda lab: {"VpcId": lab.vpc, "CidrBlock": "172.16.40.0/24"},
+    "create_network_interface": lambda lab: {"SubnetId": lab.a},
+    "create_internet_gateway": lambda lab: {},
+    "allocate_address": lambda lab: {"Domain": "vpc"},
+    "terminate_instances": lambda lab: {"InstanceIds": [lab.i]},
+    "create_key_pair": lambda lab: {"KeyName": "k", "KeyType": "ed25519"},
+    "create_tags": lambda lab: {"Resources": [lab.i], "Tags": [{"Key": "a", "Value": "b"}]},
+    "describe_instances": lambda lab: {},
+}
+
+
+@pytest.mark.parametrize("name", DRY)
+def test_a_dry_run_changes_nothing(lab: Lab, name: str) -> None:
+    before, changes = lab.app.state(), len(lab.changes)
+    with pytest.raises(ClientError) as caught:
+        getattr(lab.ec2, name)(DryRun=True, **DRY[name](lab))
+    assert caught.value.response["Error"] == {
+        "Code": "DryRunOperation",
+        "Message": "Request would have succeeded, but DryRun flag is set.",
+    }
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert (lab.app.state(), len(lab.changes)) == (before, changes)
+    assert lab.ec2.describe_key_pairs()["KeyPairs"] == []
+    assert len(lab.ec2.describe_vpcs()["Vpcs"]) == 2
+
+
+def test_a_repeated_token_gives_the_same_answer(lab: Lab) -> None:
+    first = lab.run(SubnetId=lab.a, ClientToken="t")
+    assert lab.run(SubnetId=lab.a, ClientToken="t") == first
+    assert set(lab.app.state().instances) == {lab.i, first}
