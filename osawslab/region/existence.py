@@ -27,6 +27,17 @@ NOT_FOUND = {
     "VpcId": ("InvalidVpcID.NotFound", "The vpc ID '{}' does not exist"),
 }
 ALIASES = {"SecurityGroupId": "GroupId"}
+TAGGED = {  # what CreateTags and DeleteTags name by ResourceId
+    "ami": "ImageId",
+    "eipalloc": "AllocationId",
+    "eni": "NetworkInterfaceId",
+    "i": "InstanceId",
+    "igw": "InternetGatewayId",
+    "rtb": "RouteTableId",
+    "sg": "GroupId",
+    "subnet": "SubnetId",
+    "vpc": "VpcId",
+}
 # Calls whose KeyName names what is to be made, or may be gone already.
 NAMES_ANEW = {"CreateKeyPair", "ImportKeyPair", "DeleteKeyPair"}
 
@@ -49,6 +60,8 @@ def check(inventory: Inventory, call: Form) -> None:
     for key, value in call.items():
         name = next((part for part in reversed(key.split(".")) if not part.isdigit()), key)
         kind = ALIASES.get(name, name)
+        if name == "ResourceId":
+            kind = TAGGED.get(value.rpartition("-")[0], "")
         if kind not in present or (kind == "KeyName" and call["Action"] in NAMES_ANEW):
             continue
         if value not in present[kind]:

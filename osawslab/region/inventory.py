@@ -107,7 +107,7 @@ class Inventory:
     tables: Mapping[str, Table]
     gateways: Mapping[str, str | None]  # id -> the VPC it is attached to
     groups: Mapping[str, Members]
-    images: frozenset[str]  # AMI ids
+    images: Mapping[str, str]  # AMI id -> its root device
     keys: frozenset[str]  # names of key pairs
 
     def on(self, machine: str) -> list[Nic]:

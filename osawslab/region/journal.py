@@ -63,6 +63,7 @@ class Journal:
     def append(self, entry: Entry) -> None:
         """Write an entry and wait until it is on disk; a failed write leaves no trace."""
         created = not self.path.exists()
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         line = json.dumps(asdict(entry)).encode() + b"\n"
         with open(self.path, "ab", buffering=0, opener=_private) as file:
             end = file.seek(0, os.SEEK_END)

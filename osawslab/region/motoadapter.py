@@ -198,7 +198,7 @@ class Moto:
                 for own in held.groups.values()
                 for each in own.values()
             },
-            images=frozenset(images),
+            images={each.id: each.root_device_name for each in images.values()},
             keys=frozenset(held.key_pairs),
         )
 

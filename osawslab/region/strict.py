@@ -55,6 +55,12 @@ class Strict:
             )
         call["MinCount"] = str(count)
         call.setdefault("InstanceType", "m1.small")  # RunInstances, "InstanceType"
+        if "ImageId" not in call:
+            raise Ec2Error("MissingParameter", "The request must contain the parameter ImageId")
+        if not members(call, "BlockDeviceMapping"):
+            call["BlockDeviceMapping.1.DeviceName"] = inventory.images[call["ImageId"]]
+            call["BlockDeviceMapping.1.Ebs.VolumeSize"] = "8"  # GiB, Debian's AMIs
+            call["BlockDeviceMapping.1.Ebs.DeleteOnTermination"] = "true"
         asked = members(call, "NetworkInterface")
         if "SubnetId" not in call and not asked:
             call["SubnetId"] = self._default_subnet(inventory, call)

@@ -1,10 +1,13 @@
-"""A region's EC2 in this process, and boto3 on it without a socket."""
+"""A region's EC2 in this process, and boto3 on it: `lab` without a socket, `region` with one."""
 
 from __future__ import annotations
 
 import io
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,13 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from werkzeug.serving import make_server
 
-from osawslab.region.ec2 import Ec2
+from osawslab.region.ec2 import Ec2, Handler
 from osawslab.region.state import State
 
 AMI = "ami-0d13a6d64d13a6d64"
+SESSION = boto3.Session()  # keeps EC2's model between the clients
 
 
 class Lab:
@@ -115,3 +120,88 @@ def lab(tmp_path: Path, boto: Any) -> Iterator[Lab]:
     made = Lab(app, changes, boto)
     yield made
     boto.meta.events.unregister("before-send.ec2", made.send, "lab")
+
+
+@dataclass
+class Region:
+    """A region served on a loopback socket."""
+
+    journal: Path
+    changes: list[State] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.app = self.again()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.server = make_server(
+            "127.0.0.1",
+            self.port,
+            self.app,
+            threaded=True,
+            request_handler=Handler,
+            fd=self.listener.fileno(),
+        )
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def again(self, name: str = "lab") -> Ec2:
+        return Ec2(
+            name=name,
+            journal=self.journal,
+            access_key="AKIALAB",
+            secret_key="secret",
+            region="us-east-1",
+            on_change=self.changed,
+        )
+
+    def changed(self, state: State) -> None:
+        if self.failure:
+            raise self.failure
+        self.changes.append(state)
+
+    def client(
+        self, service: str = "ec2", key: str = "AKIALAB", secret: str = "secret", **how: Any
+    ) -> Any:
+        return SESSION.client(
+            service,
+            how.get("region", "us-east-1"),
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def build(self, ec2: Any) -> dict[str, str]:
+        """Make a VPC with an instance of two interfaces and an Elastic IP on each."""
+        vpc = ec2.create_vpc(CidrBlock="172.16.0.0/16")["Vpc"]["VpcId"]
+        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="172.16.10.0/24")["Subnet"]["SubnetId"]
+        gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+        ec2.create_key_pair(KeyName="k", KeyType="ed25519")
+        made = ec2.run_instances(
+            ImageId=AMI,
+            MinCount=1,
+            MaxCount=1,
+            InstanceType="t2.large",
+            KeyName="k",
+            UserData="#!/bin/sh",
+            SubnetId=subnet,
+        )["Instances"][0]
+        second = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+        second = second["NetworkInterfaceId"]
+        ec2.attach_network_interface(
+            NetworkInterfaceId=second, InstanceId=made["InstanceId"], DeviceIndex=1
+        )
+        first = made["NetworkInterfaces"][0]["NetworkInterfaceId"]
+        for nic in (first, second):
+            eip = ec2.allocate_address(Domain="vpc")["AllocationId"]
+            ec2.associate_address(AllocationId=eip, NetworkInterfaceId=nic)
+        return {"vpc": vpc, "subnet": subnet, "gateway": gateway, "i": made["InstanceId"]}
+
+
+@pytest.fixture
+def region(tmp_path: Path) -> Iterator[Region]:
+    made = Region(tmp_path / "journal")
+    yield made
+    made.server.shutdown()
+    made.listener.close()

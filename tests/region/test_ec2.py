@@ -5,110 +5,20 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from werkzeug.serving import make_server
 
 from osawslab.errors import RegionGone
-from osawslab.region.ec2 import Ec2, Handler
-from osawslab.region.state import State
+from osawslab.region.ec2 import serve
 
 AMI = "ami-0d13a6d64d13a6d64"
-SESSION = boto3.Session()  # keeps EC2's model between the clients
-
-
-@dataclass
-class Region:
-    """A region served on a loopback socket."""
-
-    journal: Path
-    changes: list[State] = field(default_factory=list)
-    failure: Exception | None = None
-
-    def __post_init__(self) -> None:
-        self.app = self.again()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.server = make_server(
-            "127.0.0.1",
-            self.port,
-            self.app,
-            threaded=True,
-            request_handler=Handler,
-            fd=self.listener.fileno(),
-        )
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def again(self, name: str = "lab") -> Ec2:
-        return Ec2(
-            name=name,
-            journal=self.journal,
-            access_key="AKIALAB",
-            secret_key="secret",
-            region="us-east-1",
-            on_change=self.changed,
-        )
-
-    def changed(self, state: State) -> None:
-        if self.failure:
-            raise self.failure
-        self.changes.append(state)
-
-    def client(
-        self, service: str = "ec2", key: str = "AKIALAB", secret: str = "secret", **how: Any
-    ) -> Any:
-        return SESSION.client(
-            service,
-            how.get("region", "us-east-1"),
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            endpoint_url=f"http://127.0.0.1:{self.port}",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-
-@pytest.fixture
-def region(tmp_path: Path) -> Iterator[Region]:
-    made = Region(tmp_path / "journal")
-    yield made
-    made.server.shutdown()
-    made.listener.close()
-
-
-def build(ec2: Any) -> dict[str, str]:
-    """Make a VPC with an instance of two interfaces and an Elastic IP on each."""
-    vpc = ec2.create_vpc(CidrBlock="172.16.0.0/16")["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="172.16.10.0/24")["Subnet"]["SubnetId"]
-    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
-    ec2.create_key_pair(KeyName="k", KeyType="ed25519")
-    made = ec2.run_instances(
-        ImageId=AMI,
-        MinCount=1,
-        MaxCount=1,
-        InstanceType="t2.large",
-        KeyName="k",
-        UserData="#!/bin/sh",
-        SubnetId=subnet,
-    )["Instances"][0]
-    second = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
-    second = second["NetworkInterfaceId"]
-    ec2.attach_network_interface(
-        NetworkInterfaceId=second, InstanceId=made["InstanceId"], DeviceIndex=1
-    )
-    first = made["NetworkInterfaces"][0]["NetworkInterfaceId"]
-    for nic in (first, second):
-        eip = ec2.allocate_address(Domain="vpc")["AllocationId"]
-        ec2.associate_address(AllocationId=eip, NetworkInterfaceId=nic)
-    return {"vpc": vpc, "subnet": subnet, "gateway": gateway, "i": made["InstanceId"]}
+Region = Any  # conftest's
 
 
 READS: dict[str, Callable[[Any], Any]] = {
@@ -224,7 +134,7 @@ def test_the_identity_and_the_images(region: Region) -> None:
 
 def test_reads_change_nothing(region: Region) -> None:
     ec2 = region.client()
-    made = build(ec2)
+    made = region.build(ec2)
     before, length = len(region.changes), region.journal.stat().st_size
     ec2.describe_instances(InstanceIds=[made["i"]])
     ec2.describe_network_interfaces()
@@ -234,7 +144,7 @@ def test_reads_change_nothing(region: Region) -> None:
 
 def test_a_change_that_fails_is_undone(region: Region) -> None:
     ec2 = region.client()
-    made = build(ec2)
+    made = region.build(ec2)
     before, length = region.app.state(), region.journal.stat().st_size
     region.failure = RuntimeError("ip: <no> such & device")
     with pytest.raises(ClientError) as caught:
@@ -246,6 +156,23 @@ def test_a_change_that_fails_is_undone(region: Region) -> None:
     region.failure = None
     ec2.terminate_instances(InstanceIds=[made["i"]])
     assert region.app.state().instances == {}
+
+
+def test_whatever_breaks_is_an_ec2_error(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("in moto")
+
+    monkeypatch.setattr("osawslab.region.motoadapter.Moto.call", broken)
+    with pytest.raises(ClientError, match="ZeroDivisionError: in moto") as caught:
+        region.client().describe_vpcs()
+    assert caught.value.response["Error"]["Code"] == "InternalError"
+
+
+def test_an_inherited_socket_is_served(region: Region) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, args=(region.app, listener), daemon=True).start()
+    region.port = listener.getsockname()[1]
+    assert region.client().describe_vpcs()["Vpcs"]
 
 
 def test_a_full_disk_undoes_the_change(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +200,7 @@ def all_of(ec2: Any) -> list[Any]:
 
 def test_a_replay_gives_exactly_what_was(region: Region) -> None:
     ec2 = region.client()
-    build(ec2)
+    region.build(ec2)
     made = len(region.changes)
     before, told = region.app.state(), all_of(ec2)
     region.changes.clear()
@@ -289,7 +216,7 @@ def test_a_replay_gives_exactly_what_was(region: Region) -> None:
 
 def test_a_repeated_token_survives_a_replay(region: Region) -> None:
     ec2 = region.client()
-    made = build(ec2)
+    made = region.build(ec2)
     how: dict[str, Any] = {"SubnetId": made["subnet"], "ClientToken": "t"}
     first = ec2.create_network_interface(**how)["NetworkInterface"]
     region.server.app = region.again()
@@ -322,7 +249,7 @@ def test_ids_follow_from_the_name(region: Region, tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_followed_is_said(region: Region) -> None:
     ec2 = region.client()
-    build(ec2)
+    region.build(ec2)
     lines = region.journal.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b"CreateSubnet", b"DeleteSubnet")
     region.journal.write_bytes(b"".join(lines))
@@ -332,7 +259,7 @@ def test_a_journal_that_cannot_be_followed_is_said(region: Region) -> None:
 
 def test_many_clients_at_once(region: Region) -> None:
     ec2 = region.client()
-    made = build(ec2)
+    made = region.build(ec2)
 
     def work(number: int) -> str:
         nic = ec2.create_network_interface(SubnetId=made["subnet"], Description=str(number))

@@ -35,6 +35,23 @@ REFUSALS = {
         "InvalidKeyPair.NotFound",
         "The key pair 'nokey' does not exist",
     ),
+    "a tag for an unknown subnet": (
+        lambda lab: lab.ec2.create_tags(
+            Resources=["subnet-01234567"], Tags=[{"Key": "a", "Value": "b"}]
+        ),
+        "InvalidSubnetID.NotFound",
+        "The subnet ID 'subnet-01234567' does not exist",
+    ),
+    "an unknown group": (
+        lambda lab: lab.eni(Groups=["sg-01234567"]),
+        "InvalidGroup.NotFound",
+        "The security group 'sg-01234567' does not exist",
+    ),
+    "an unknown VPC": (
+        lambda lab: lab.ec2.delete_vpc(VpcId="vpc-01234567"),
+        "InvalidVpcID.NotFound",
+        "The vpc ID 'vpc-01234567' does not exist",
+    ),
 }
 
 
