@@ -99,7 +99,10 @@ def main(given):  # type: ignore[no-untyped-def]
         "netns": netns,
         "namespaces": {name: namespace(name) for name in ["", *wanted]},
         "openvswitch": openvswitch() if given.get("openvswitch") else None,
-        "openvswitch_module": os.path.isdir("/sys/module/openvswitch"),
+        # The kernel's own datapath: its module is loaded, and all of the machine's ids are ours.
+        "openvswitch_module": os.path.isdir("/sys/module/openvswitch")
+        and (file("/proc/self/uid_map") or "").split()[:1] == ["0"]
+        and (file("/proc/self/uid_map") or "").split()[2:] == ["4294967295"],
         "drivers": {nic: driver(nic) for nic in given.get("drivers", [])},
         "listening": {name: answers(name, "") for name in wanted},
         "systemd": os.path.isdir("/run/systemd/system"),

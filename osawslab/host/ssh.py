@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import time
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,20 +123,24 @@ class SshHost:
             pause = min(2 * pause, 0.5)
 
     def run(self, command: str, given: str = "") -> str:
-        """Run a shell command as root; its standard output. Raises StepFailed, CannotReach."""
-        sudo = f"sudo sh -c {quote(command)}"
-        return self.plain(sudo, given)
+        """Run a shell command as root; its standard output. Raises StepFailed, CannotReach.
 
-    def plain(self, command: str, given: str = "") -> str:
+        `given` is its standard input. It travels inside the command: invoke feeds a stream
+        character by character, with a pause after each.
+        """
+        if given:
+            packed = base64.b64encode(zlib.compress(given.encode())).decode()
+            unpack = "import base64,sys,zlib;sys.stdout.buffer.write(zlib.decompress("
+            command = (
+                f"python3 -c '{unpack}base64.b64decode(\"{packed}\")))' | {{ {command}; }}"
+            )
+        return self.plain(f"sudo sh -c {quote(command)}")
+
+    def plain(self, command: str) -> str:
         """Run a shell command as the login user."""
-        import io
-
         connection = self.connection()
         try:
-            done = connection.run(
-                command, hide=True, in_stream=io.StringIO(given) if given else False,
-                timeout=COMMAND_SECONDS,
-            )  # fmt: skip
+            done = connection.run(command, hide=True, in_stream=False, timeout=COMMAND_SECONDS)
         except UnexpectedExit as error:
             words = (error.result.stderr or error.result.stdout).strip().splitlines()[-4:]
             raise StepFailed(
@@ -161,8 +166,10 @@ class SshHost:
 
         The program is sent as text, so that nothing has to be installed.
         """
-        prologue = f"import json\nGIVEN = json.loads({json.dumps(json.dumps(given))})\n"
-        return json.loads(self.run("exec python3 -", prologue + source) or "null")
+        packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
+        prologue = f"import base64,json,zlib\nGIVEN = json.loads({json.dumps(json.dumps(given))})\n"
+        program = f'{prologue}exec(zlib.decompress(base64.b64decode("{packed}")))'
+        return json.loads(self.run(f"exec python3 -c {quote(program)}") or "null")
 
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""

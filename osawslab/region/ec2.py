@@ -100,14 +100,16 @@ class Ec2:
         with LOCK:
             entries = self._journal.read()
             for entry in entries:
-                status, answer = self._moto.call(entry.body, sequence=entry.seq, now=entry.when)
-                if status >= 400:
+                call = wire.form(entry.body.encode())
+                with Guard() as guard:
+                    how = {"sequence": entry.seq, "now": entry.when}
+                    self._accept(call, entry, self._moto_call(call, how))
+                if guard.error is not None:
                     raise RegionGone(
                         f"the region's journal cannot be followed past call {entry.seq}",
-                        seen=answer.decode(),
+                        seen=f"{call.get('Action')}: {guard.error}",
                         next="./lab down --purge, and begin anew",
-                    )
-                self._accept(wire.form(entry.body.encode()), entry, answer)
+                    ) from guard.error
             self._moto.reboot_all()
             self._on_change(inventory.state(self._moto.inventory()))
             return len(entries)

@@ -60,6 +60,10 @@ class Site:
         """The running instance. Raises StepNotReady when `provision` has not made it."""
         return self.instance_of(self.read_ec2())
 
+    def forget(self) -> None:
+        """Read the instance anew when it is asked for next."""
+        self.__dict__.pop("instance", None)
+
     def instance_of(self, facts: ec2_facts.Facts) -> Instance:
         """Give the instance that these facts tell of."""
         if not facts.running or not facts.eip("management") or not facts.registered_mac:

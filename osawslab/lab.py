@@ -1,0 +1,209 @@
+"""Lab: the learner's object. Its methods are the steps of the tutorial."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from osawslab.errors import BadSetting, LabBusy, StepNotReady
+from osawslab.host.ssh import SshHost
+from osawslab.report import Checks, Plan, Report, Table
+from osawslab.settings import Settings, load
+from osawslab.steps import run as steps
+from osawslab.steps.site import Progress, Site
+from osawslab.target import open_target
+
+
+class Quiet:
+    """Show no progress."""
+
+    def start(self, step: str, total: int) -> None:
+        """Show nothing."""
+
+    def action(self, text: str) -> None:
+        """Show nothing."""
+
+    def done(self, text: str) -> None:
+        """Show nothing."""
+
+
+class Lab:
+    """One learner's everything, by name; what exists with that name is adopted.
+
+    Keywords beat environment variables `OSAWSLAB_*`, which beat `lab.toml`, which beats the
+    defaults; see `Settings`. Nothing is started or made before a step is run.
+    """
+
+    steps = steps.TOUR
+
+    def __init__(self, name: str | None = None, **settings: Any) -> None:
+        self.settings: Settings = load({"name": name, **settings})
+        self.progress: Progress = Quiet()
+        self._hosts: dict[tuple[str, str, int], SshHost] = {}
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        return f"Lab({settings.name!r}, target={settings.target!r}, cloud={settings.cloud!r})"
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _site(self) -> Site:
+        return Site(self.settings, open_target(self.settings), self.progress, self._hosts)
+
+    @contextlib.contextmanager
+    def _working(self, step: str) -> Iterator[Site]:
+        """Hold the lab's lock: one process changes a lab at a time."""
+        site = self._site()
+        path = site.target.keys / "working"
+        with open(path, "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise LabBusy(
+                    f"another process works on lab {self.settings.name!r}",
+                    seen=file.read().strip(),
+                    next=f"wait for it, then lab.{step}() again",
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()}, {step}\n")
+            file.flush()
+            yield site
+
+    def _known(self, step: str) -> str:
+        if step not in steps.CHAPTERS:
+            raise BadSetting(
+                f"there is no step {step!r}", seen=step, next=f"one of: {', '.join(steps.CHAPTERS)}"
+            )
+        return step
+
+    def plan(self, step: str) -> Plan:
+        """Show what a step would do now, as a difference to what is. Changes nothing."""
+        return steps.plan(self._site(), self._known(step))
+
+    def check(self, step: str) -> Checks:
+        """Read a step's facts: expected, seen, and what to type next. Changes nothing."""
+        return steps.check(self._site(), self._known(step))
+
+    def run(self, step: str) -> Report:
+        """Do what is missing of a step. Run twice, it does nothing the second time."""
+        with self._working(self._known(step)) as site:
+            return steps.run(site, step)
+
+    def catch_up(self, step: str) -> None:
+        """Run what is missing before a step. Raises CheckFailed's kin where one does not hold."""
+        for before in steps.TOUR[: steps.TOUR.index(self._known(step))]:
+            report = self.run(before)
+            if not report.ok:
+                failed = next(check for check in report.checks if not check)
+                raise StepNotReady(
+                    f"{before} does not hold: {failed.what}", seen=failed.seen, next=failed.next
+                )
+
+    def reset(self, step: str) -> Report:
+        """Undo a step and every later one, newest first. `reset("provision")` is `tear_down`."""
+        self._known(step)
+        if step in ("provision", "tear_down"):
+            return self.tear_down()
+        done: list[Any] = []
+        with self._working(step) as site:
+            for name in reversed(steps.TOUR[steps.TOUR.index(step) :]):
+                with contextlib.suppress(StepNotReady):
+                    done += steps.undo(site, name)
+                site.forget()
+        return Report(f"reset {step}", self.settings.name, tuple(done), ())
+
+    def hint(self, step: str, level: int = 1) -> str:
+        """Give a hint for a step: 1 where to look, 2 what to look for, 3 what to type."""
+        from osawslab.steps.hints import hint
+
+        return hint(self._known(step), level)
+
+    def provision(self) -> Report:
+        """Make the VPC, the instance with two NICs, and the Elastic IPs."""
+        return self.run("provision")
+
+    def install_cloud(self) -> Report:
+        """Install what carries the cloud on the instance."""
+        return self.run("install_cloud")
+
+    def provider_nic(self) -> Report:
+        """Note the provider NIC's MAC, bring it up without an address, put it on its bridge."""
+        return self.run("provider_nic")
+
+    def networks(self) -> Report:
+        """Make the router with the registered IP, the tenant network, and a VM."""
+        return self.run("networks")
+
+    def see_the_drop(self) -> Report:
+        """Ping from the router and see AWS drop it."""
+        return self.run("see_the_drop")
+
+    def swap_mac(self) -> Report:
+        """Give the router's gateway port the provider NIC's registered MAC."""
+        return self.run("swap_mac")
+
+    def verify(self) -> Report:
+        """Ping from the router again; the proof of the whole."""
+        return self.run("verify")
+
+    def publish_vm(self) -> Report:
+        """Publish the VM's SSH on the provider NIC's Elastic IP."""
+        return self.run("publish_vm")
+
+    def tear_down(self) -> Report:
+        """Give everything with the lab's tag back, and show that it is gone."""
+        report = self.run("tear_down")
+        self.close()
+        return report
+
+    def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
+        """Put the proof of a whole tour together from its reports."""
+        data: dict[str, Any] = {}
+        for report in reports.values():
+            data.update(report.data)
+        keys = (
+            "registered_mac", "gateway_mac_before", "gateway_mac_after", "ping_before",
+            "ping_after", "drops_before", "published", "evidence",
+        )  # fmt: skip
+        return {key: data.get(key) for key in keys}
+
+    def status(self) -> Table:
+        """Say what exists of this lab and what it costs."""
+        facts = self._site().read_ec2()
+        rows = []
+        if facts.instance:
+            rows.append(
+                (
+                    "instance",
+                    str(facts.instance["InstanceId"]),
+                    str(facts.instance["State"]["Name"]),
+                    str(facts.instance["InstanceType"]),
+                )
+            )
+        rows += [
+            (f"{role} NIC", str(nic["NetworkInterfaceId"]), str(nic["PrivateIpAddress"]), str(nic["MacAddress"]))
+            for role, nic in sorted(facts.nics.items())
+        ]
+        rows += [
+            (f"{role} Elastic IP", str(a["AllocationId"]), str(a["PublicIp"]), "")
+            for role, a in sorted(facts.addresses.items())
+        ]
+        return Table(
+            f"Lab {self.settings.name} on {self.settings.target}: costs nothing",
+            ("what", "id", "state or address", "type or MAC"),
+            tuple(rows),
+        )
+
+    def close(self) -> None:
+        """Close the SSH connections; the lab itself goes on."""
+        for host in self._hosts.values():
+            host.close()
+        self._hosts.clear()

@@ -1,0 +1,111 @@
+"""Chapter 8: the VM on the internet: one DNAT rule, and the provider NIC's Elastic IP."""
+
+from __future__ import annotations
+
+from osawslab.cloud.handbuilt import VM_HOST_KEY, Cloud, Want
+from osawslab.errors import CannotReach, LabTimeout, StepFailed, StepNotReady
+from osawslab.report import Action, Check
+from osawslab.steps import trial, work
+from osawslab.steps.site import Shown, Site
+from osawslab.steps.work import Ground
+
+NAME = "publish_vm"
+LOGIN_SECONDS = 10.0
+read = work.read
+
+
+def rule(cloud: Cloud) -> str:
+    """Give the tutorial's rule as `iptables-save` prints it."""
+    settings = cloud.settings
+    return (
+        f"-A PREROUTING -d {settings.provider_address}/32 -p tcp -m tcp"
+        f" --dport {settings.published_port} -j DNAT --to-destination {settings.vm_address}:22"
+    )
+
+
+def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
+    """Say whether the rule is missing, or others are in its place."""
+    cloud = facts.cloud
+    cloud.require_router()
+    enter = f"ip netns exec {cloud.names.router_netns} iptables -t nat "
+    have = [line for line in cloud.router.iptables.splitlines() if "-j DNAT" in line]
+    wanted = rule(cloud)
+    wants = [
+        Want(False, "a rule for the same port that leads elsewhere", enter + line.replace("-A", "-D", 1))
+        for line in have
+        if line != wanted and f"--dport {site.settings.published_port} " in line
+    ]
+    wants.append(
+        Want(
+            wanted in have,
+            f"what arrives for port {site.settings.published_port} goes to {site.settings.vm_name}",
+            enter + wanted,
+        )
+    )
+    return work.actions(facts.host, wants)
+
+
+def login(site: Site, facts: Ground) -> tuple[str, str]:
+    """Log in to the VM through the Elastic IP: its host name, or "" and what was seen."""
+    key = facts.cloud.host.files.get(VM_HOST_KEY)
+    if not key:
+        raise StepNotReady("there is no VM yet", seen="no host key", next="lab.networks()")
+    if not facts.provider_eip:
+        return "", "the provider NIC has no Elastic IP"
+    vm = site.host_at(facts.provider_eip, key, "root", site.settings.published_port)
+    try:
+        vm.wait(LOGIN_SECONDS)
+        return vm.plain("hostname").strip(), ""
+    except (CannotReach, LabTimeout, StepFailed) as error:
+        return "", error.seen or error.what
+
+
+def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
+    """Hold the rule and a real login from the internet against the VM's name."""
+    settings, next = site.settings, "lab.publish_vm()"
+    there = rule(facts.cloud) in facts.cloud.router.iptables.splitlines()
+    found = [
+        Check(
+            "the DNAT rule",
+            f"{settings.provider_address}:{settings.published_port} -> {settings.vm_address}:22",
+            "there" if there else "missing",
+            there,
+            next,
+        )
+    ]
+    where = f"{facts.provider_eip or 'no Elastic IP'}:{settings.published_port}"
+    hostname, why = login(site, facts) if there else ("", "not tried: no rule")
+    found.append(
+        Check(
+            f"ssh root@{where}",
+            f"logs in to {settings.vm_name}",
+            f"logs in to {hostname}" if hostname else why,
+            hostname == settings.vm_name,
+            'lab.verify(), then lab.check("networks")',
+        )
+    )
+    return tuple(found)
+
+
+def show(site: Site, facts: Ground) -> Shown:
+    """Show the way in."""
+    return Shown(
+        pictures=(trial.picture(site, facts, True if facts.cloud.swapped else None),),
+        data={
+            "published": {
+                "address": facts.provider_eip,
+                "port": site.settings.published_port,
+                "hostname": login(site, facts)[0],
+            }
+        },
+    )
+
+
+def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
+    """Take the rule away."""
+    enter = f"ip netns exec {facts.cloud.names.router_netns} iptables -t nat "
+    wanted = rule(facts.cloud)
+    there = wanted in facts.cloud.router.iptables.splitlines()
+    return work.actions(
+        facts.host, [Want(not there, "no rule", enter + wanted.replace("-A", "-D", 1))]
+    )

@@ -1,0 +1,132 @@
+"""Run a step: read facts -> plan -> apply what is missing, in order -> read again -> verify."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from osawslab.errors import CannotReach, LabError, LabTimeout, Refused, RegionGone
+from osawslab.report import Action, Checks, Plan, Report
+from osawslab.steps import (
+    install_cloud,
+    networks,
+    provider_nic,
+    provision,
+    publish_vm,
+    see_the_drop,
+    swap_mac,
+    tear_down,
+    verify,
+)
+from osawslab.steps.site import Site
+
+CHAPTERS: dict[str, Any] = {
+    chapter.NAME: chapter
+    for chapter in (
+        provision,
+        install_cloud,
+        provider_nic,
+        networks,
+        see_the_drop,
+        swap_mac,
+        verify,
+        publish_vm,
+        tear_down,
+    )
+}
+TOUR = tuple(name for name in CHAPTERS if name != "tear_down")
+
+
+@contextlib.contextmanager
+def own_errors(step: str) -> Iterator[None]:
+    """Let only errors of our own type out, with what AWS or the network said."""
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        WaiterError,
+    )
+
+    try:
+        yield
+    except LabError:
+        raise
+    except ClientError as error:
+        said = error.response["Error"]
+        raise Refused(
+            f"{step}: EC2 refused {error.operation_name}",
+            seen=f"{said.get('Code')}: {said.get('Message')}",
+            next=f'lab.check("{step}")',
+        ) from error
+    except WaiterError as error:
+        raise LabTimeout(f"{step}: {error}", next=f'lab.check("{step}")') from error
+    except EndpointConnectionError as error:
+        raise RegionGone(
+            f"{step}: EC2's API does not answer", seen=str(error), next="run the step again"
+        ) from error
+    except BotoCoreError as error:
+        raise CannotReach(f"{step}: the call to EC2 failed", seen=str(error)) from error
+
+
+def plan(site: Site, step: str) -> Plan:
+    """Say what a step would do now, without doing it."""
+    chapter = CHAPTERS[step]
+    with own_errors(step):
+        return Plan(step, tuple(chapter.plan(site, chapter.read(site))))
+
+
+def check(site: Site, step: str) -> Checks:
+    """Read a step's facts and hold them against what they should be."""
+    chapter = CHAPTERS[step]
+    with own_errors(step):
+        return Checks(step, tuple(chapter.checks(site, chapter.read(site))))
+
+
+def run(site: Site, step: str) -> Report:
+    """Do what is missing of a step, and report what holds now."""
+    chapter = CHAPTERS[step]
+    with own_errors(step):
+        facts = chapter.read(site)
+        return _apply(site, step, tuple(chapter.plan(site, facts)), facts)
+
+
+def undo(site: Site, step: str) -> tuple[Action, ...]:
+    """Take one step back; what was done for it."""
+    chapter = CHAPTERS[step]
+    with own_errors(step):
+        actions = tuple(chapter.undo(site, chapter.read(site)))
+        _do(site, f"reset {step}", actions)
+        return actions
+
+
+def _do(site: Site, step: str, actions: tuple[Action, ...]) -> None:
+    site.progress.start(step, len(actions))
+    said = "stopped"
+    try:
+        for action in actions:
+            site.progress.action(action.why)
+            action.do()
+        said = "done"
+    finally:
+        site.progress.done(said)
+
+
+def _apply(site: Site, step: str, actions: tuple[Action, ...], facts: Any) -> Report:
+    chapter = CHAPTERS[step]
+    _do(site, step, actions)
+    if actions and step != "see_the_drop":  # which has looked already, and only keeps it
+        site.forget()
+        facts = chapter.read(site)
+    shown = chapter.show(site, facts)
+    return Report(
+        step=step,
+        lab=site.settings.name,
+        actions=actions,
+        checks=tuple(chapter.checks(site, facts)),
+        notes=shown.notes,
+        tables=shown.tables,
+        pictures=shown.pictures,
+        data=dict(shown.data),
+    )
+
