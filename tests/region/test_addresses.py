@@ -46,6 +46,17 @@ def state(*verbs: str) -> Callable[[Lab], object]:
     return calls
 
 
+def full_subnet(lab: Lab) -> None:
+    subnet = lab.subnet("172.16.30.0/28")
+    for _ in range(12):
+        lab.eni(subnet)
+
+
+def two_primaries(lab: Lab) -> None:
+    both = [{"PrivateIpAddress": f"172.16.20.{last}", "Primary": True} for last in (8, 9)]
+    lab.eni(PrivateIpAddresses=both)
+
+
 REFUSALS = {
     "an address outside": (
         create_with(PrivateIpAddress="172.16.99.9"),
@@ -115,6 +126,41 @@ REFUSALS = {
         ),
         "InvalidParameterValue",
         "The primary IP address of an interface cannot be unassigned.",
+    ),
+    "the twelfth address of a /28": (
+        full_subnet,
+        "InsufficientFreeAddressesInSubnet",
+        "The specified subnet does not have enough free addresses to satisfy the request.",
+    ),
+    "two primary addresses": (
+        two_primaries,
+        "InvalidParameterCombination",
+        "Only one primary private IP address can be specified.",
+    ),
+    "a list and a count": (
+        create_with(
+            PrivateIpAddresses=[{"PrivateIpAddress": "172.16.20.9", "Primary": False}],
+            SecondaryPrivateIpAddressCount=1,
+        ),
+        "InvalidParameterCombination",
+        "You can specify either a list of secondary private IP addresses or a count, not both.",
+    ),
+    "assigning nothing": (
+        lambda lab: lab.ec2.assign_private_ip_addresses(NetworkInterfaceId=lab.nic),
+        "MissingParameter",
+        "Specify either the private IP addresses or their count.",
+    ),
+    "taking an address that is not there": (
+        lambda lab: lab.ec2.unassign_private_ip_addresses(
+            NetworkInterfaceId=lab.nic, PrivateIpAddresses=["172.16.10.9"]
+        ),
+        "InvalidParameterValue",
+        "Some of the specified addresses are not assigned to interface eni-.*",
+    ),
+    "an Elastic IP of another's": (
+        lambda lab: lab.ec2.allocate_address(Address="198.51.100.1"),
+        "InvalidParameterValue",
+        "The address '198.51.100.1' is not available.",
     ),
 }
 

@@ -18,7 +18,7 @@ from osawslab.errors import RegionGone
 from osawslab.region.ec2 import serve
 
 AMI = "ami-0d13a6d64d13a6d64"
-Region = Any  # conftest's
+Lab = Region = Any  # conftest's
 
 
 READS: dict[str, Callable[[Any], Any]] = {
@@ -286,3 +286,44 @@ def test_a_created_key_is_in_no_file(region: Region) -> None:
     found = region.client().describe_key_pairs(IncludePublicKey=True)["KeyPairs"][0]
     assert found["KeyFingerprint"] == made["KeyFingerprint"]
     assert found["PublicKey"].startswith("ssh-rsa ")
+
+
+DRY = {
+    "run_instances": lambda lab: {
+        "ImageId": AMI,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "InstanceType": "t2.large",
+        "SubnetId": lab.a,
+    },
+    "create_vpc": lambda lab: {"CidrBlock": "10.0.0.0/16"},
+    "create_subnet": lambda lab: {"VpcId": lab.vpc, "CidrBlock": "172.16.40.0/24"},
+    "create_network_interface": lambda lab: {"SubnetId": lab.a},
+    "create_internet_gateway": lambda lab: {},
+    "allocate_address": lambda lab: {"Domain": "vpc"},
+    "terminate_instances": lambda lab: {"InstanceIds": [lab.i]},
+    "create_key_pair": lambda lab: {"KeyName": "k", "KeyType": "ed25519"},
+    "create_tags": lambda lab: {"Resources": [lab.i], "Tags": [{"Key": "a", "Value": "b"}]},
+    "describe_instances": lambda lab: {},
+}
+
+
+@pytest.mark.parametrize("name", DRY)
+def test_a_dry_run_changes_nothing(lab: Lab, name: str) -> None:
+    before, changes = lab.app.state(), len(lab.changes)
+    with pytest.raises(ClientError) as caught:
+        getattr(lab.ec2, name)(DryRun=True, **DRY[name](lab))
+    assert caught.value.response["Error"] == {
+        "Code": "DryRunOperation",
+        "Message": "Request would have succeeded, but DryRun flag is set.",
+    }
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert (lab.app.state(), len(lab.changes)) == (before, changes)
+    assert lab.ec2.describe_key_pairs()["KeyPairs"] == []
+    assert len(lab.ec2.describe_vpcs()["Vpcs"]) == 2
+
+
+def test_a_repeated_token_gives_the_same_answer(lab: Lab) -> None:
+    first = lab.run(SubnetId=lab.a, ClientToken="t")
+    assert lab.run(SubnetId=lab.a, ClientToken="t") == first
+    assert set(lab.app.state().instances) == {lab.i, first}

@@ -58,6 +58,16 @@ REFUSALS = {
         "InvalidSubnetID.Malformed",
         'Invalid id: "subnet-nope" (expecting "subnet-...")',
     ),
+    "a parameter that is missing": (
+        lambda lab: lab.ec2.delete_vpc(),
+        "MissingParameter",
+        "The request must contain the parameter VpcId",
+    ),
+    "a malformed group id in a list": (
+        lambda lab: lab.eni(Groups=["default"]),
+        "InvalidGroupId.Malformed",
+        'Invalid id: "default" (expecting "sg-...")',
+    ),
 }
 
 

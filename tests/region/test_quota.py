@@ -30,6 +30,23 @@ def sixth(what: str, **how: Any) -> Callable[[Lab], object]:
     return lambda lab: [getattr(lab.ec2, f"create_{what}")(**how) for _ in range(5)]
 
 
+def second_gateway(lab: Lab) -> None:
+    made = lab.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    lab.ec2.attach_internet_gateway(InternetGatewayId=made, VpcId=lab.vpc)
+
+
+def default_group(lab: Lab) -> None:
+    lab.ec2.delete_security_group(GroupId=lab.nics()[lab.nic]["Groups"][0]["GroupId"])
+
+
+def group_of_a_rule(lab: Lab) -> None:
+    make = lab.ec2.create_security_group
+    one, two = (make(GroupName=n, Description=n, VpcId=lab.vpc)["GroupId"] for n in ("a", "b"))
+    permission = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": one}]}
+    lab.ec2.authorize_security_group_ingress(GroupId=two, IpPermissions=[permission])
+    lab.ec2.delete_security_group(GroupId=one)
+
+
 REFUSALS = {
     "the sixth Elastic IP": (
         six_eips,
@@ -71,6 +88,26 @@ REFUSALS = {
         "DependencyViolation",
         "Network vpc-.* has some mapped public address(es). Please unmap those public "
         "address(es) before detaching the gateway.",
+    ),
+    "a second gateway": (
+        second_gateway,
+        "InvalidParameterValue",
+        "Network vpc-.* already has an internet gateway attached",
+    ),
+    "attaching a gateway twice": (
+        lambda lab: lab.ec2.attach_internet_gateway(InternetGatewayId=lab.igw, VpcId=lab.vpc),
+        "Resource.AlreadyAssociated",
+        "resource igw-.* is already attached to network vpc-.*",
+    ),
+    "deleting the default group": (
+        default_group,
+        "CannotDelete",
+        'the specified group: "sg-.*" name: "default" cannot be deleted by a user',
+    ),
+    "deleting a group that a rule names": (
+        group_of_a_rule,
+        "DependencyViolation",
+        "resource sg-.* has a dependent object",
     ),
 }
 

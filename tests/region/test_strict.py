@@ -1,4 +1,4 @@
-"""EC2's refusals, in EC2's words, through plain boto3; and dry runs and tokens."""
+"""EC2's refusals, in EC2's words, through plain boto3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 AMI = "ami-0d13a6d64d13a6d64"
 Lab = Any  # conftest's
@@ -99,6 +98,24 @@ def terminated_token(lab: Lab) -> None:
 def attributes(lab: Lab) -> None:
     lab.ec2.modify_network_interface_attribute(
         NetworkInterfaceId=lab.nic, SourceDestCheck={"Value": False}, Description={"Value": "d"}
+    )
+
+
+def attach_to_terminated(lab: Lab) -> None:
+    lab.ec2.terminate_instances(InstanceIds=[lab.i])
+    lab.attach(lab.eni())
+
+
+def associate_with_terminated(lab: Lab) -> None:
+    lab.ec2.terminate_instances(InstanceIds=[lab.i])
+    lab.associate(AllocationId=lab.eip(), InstanceId=lab.i)
+
+
+def other_attachment(lab: Lab) -> None:
+    nic = lab.eni()
+    lab.ec2.modify_network_interface_attribute(
+        NetworkInterfaceId=lab.nic,
+        Attachment={"AttachmentId": lab.attach(nic), "DeleteOnTermination": True},
     )
 
 
@@ -217,50 +234,91 @@ REFUSALS = {
         "The request to launch an instance uses the same client token as a previous request for "
         "which the instance has been terminated.",
     ),
+    "fewer instances than none": (
+        run_with(MinCount=2),
+        "InvalidParameterValue",
+        "Minimum count '2' must be between 1 and 1",
+    ),
+    "a launch of no AMI": (
+        lambda lab: lab.ec2.run_instances(MinCount=1, MaxCount=1),
+        "MissingParameter",
+        "The request must contain the parameter ImageId",
+    ),
+    "no first interface": (
+        lambda lab: nics(lab, {"DeviceIndex": 1}),
+        "InvalidParameterCombination",
+        "When specifying network interfaces, you must include a device at index 0.",
+    ),
+    "two first interfaces": (
+        lambda lab: nics(lab, {}, {"DeviceIndex": 0}),
+        "InvalidParameterValue",
+        "Each network interface requires a unique device index.",
+    ),
+    "one address for two instances": (
+        run_with(MinCount=2, MaxCount=2, PrivateIpAddress="172.16.10.9"),
+        "InvalidParameterCombination",
+        "Only one instance can be launched with the specified private IP address.",
+    ),
+    "attaching to what is terminated": (
+        attach_to_terminated,
+        "IncorrectState",
+        "Instance 'i-.*' is not 'running' or 'stopped'.",
+    ),
+    "an Elastic IP for what is terminated": (
+        associate_with_terminated,
+        "InvalidInstanceID",
+        "The instance 'i-.*' is not in a valid state for this operation.",
+    ),
+    "an Elastic IP for an address that is not there": (
+        lambda lab: lab.associate(
+            AllocationId=lab.eip(), NetworkInterfaceId=lab.nic, PrivateIpAddress="172.16.10.9"
+        ),
+        "InvalidParameterValue",
+        "The address '172.16.10.9' is not assigned to the network interface 'eni-.*'.",
+    ),
+    "an association of nothing": (
+        lambda lab: lab.associate(NetworkInterfaceId=lab.nic),
+        "MissingParameter",
+        "Either public IP or allocation id must be specified",
+    ),
+    "an association with nothing": (
+        lambda lab: lab.associate(AllocationId=lab.eip()),
+        "MissingParameter",
+        "Either instance ID or network interface id must be specified",
+    ),
+    "an unknown public address": (
+        lambda lab: lab.ec2.release_address(PublicIp="203.0.113.99"),
+        "InvalidAddress.NotFound",
+        "Address '203.0.113.99' not found.",
+    ),
+    "an unknown association": (
+        lambda lab: lab.ec2.disassociate_address(AssociationId="eipassoc-01234567"),
+        "InvalidAssociationID.NotFound",
+        "The association ID 'eipassoc-01234567' does not exist",
+    ),
+    "an unknown address to disassociate": (
+        lambda lab: lab.ec2.disassociate_address(PublicIp="203.0.113.99"),
+        "InvalidAddress.NotFound",
+        "Address '203.0.113.99' not found.",
+    ),
+    "the attachment of another interface": (
+        other_attachment,
+        "InvalidAttachmentID.NotFound",
+        "The attachment 'eni-attach-.*' does not exist.",
+    ),
+    "no attribute": (
+        lambda lab: lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=lab.nic),
+        "InvalidParameterCombination",
+        "No attributes specified.",
+    ),
+    "a zone without a default subnet": (
+        lambda lab: lab.run(Placement={"AvailabilityZone": "us-east-1z"}),
+        "MissingInput",
+        "No default subnet for availability zone: 'us-east-1z'.",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_ec2_refuses(lab: Lab, name: str) -> None:
     lab.refuses(*REFUSALS[name])
-
-
-DRY = {
-    "run_instances": lambda lab: {
-        "ImageId": AMI,
-        "MinCount": 1,
-        "MaxCount": 1,
-        "InstanceType": "t2.large",
-        "SubnetId": lab.a,
-    },
-    "create_vpc": lambda lab: {"CidrBlock": "10.0.0.0/16"},
-    "create_subnet": lambda lab: {"VpcId": lab.vpc, "CidrBlock": "172.16.40.0/24"},
-    "create_network_interface": lambda lab: {"SubnetId": lab.a},
-    "create_internet_gateway": lambda lab: {},
-    "allocate_address": lambda lab: {"Domain": "vpc"},
-    "terminate_instances": lambda lab: {"InstanceIds": [lab.i]},
-    "create_key_pair": lambda lab: {"KeyName": "k", "KeyType": "ed25519"},
-    "create_tags": lambda lab: {"Resources": [lab.i], "Tags": [{"Key": "a", "Value": "b"}]},
-    "describe_instances": lambda lab: {},
-}
-
-
-@pytest.mark.parametrize("name", DRY)
-def test_a_dry_run_changes_nothing(lab: Lab, name: str) -> None:
-    before, changes = lab.app.state(), len(lab.changes)
-    with pytest.raises(ClientError) as caught:
-        getattr(lab.ec2, name)(DryRun=True, **DRY[name](lab))
-    assert caught.value.response["Error"] == {
-        "Code": "DryRunOperation",
-        "Message": "Request would have succeeded, but DryRun flag is set.",
-    }
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
-    assert (lab.app.state(), len(lab.changes)) == (before, changes)
-    assert lab.ec2.describe_key_pairs()["KeyPairs"] == []
-    assert len(lab.ec2.describe_vpcs()["Vpcs"]) == 2
-
-
-def test_a_repeated_token_gives_the_same_answer(lab: Lab) -> None:
-    first = lab.run(SubnetId=lab.a, ClientToken="t")
-    assert lab.run(SubnetId=lab.a, ClientToken="t") == first
-    assert set(lab.app.state().instances) == {lab.i, first}
