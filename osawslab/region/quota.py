@@ -35,7 +35,7 @@ def _delete_vpc(inventory: Inventory, call: Form) -> None:
     used = (
         any(subnet.vpc == vpc for subnet in inventory.subnets.values())
         or vpc in inventory.gateways.values()
-        or any(nic.vpc == vpc for nic in inventory.nics.values())
+        or sum(table.vpc == vpc for table in inventory.tables.values()) > 1  # the main one goes too
         or any(g.vpc == vpc and g.name != "default" for g in inventory.groups.values())
     )
     if used:

@@ -47,7 +47,29 @@ def group_of_a_rule(lab: Lab) -> None:
     lab.ec2.delete_security_group(GroupId=one)
 
 
+def vpc_with(call: str, **how: Any) -> Callable[[Lab], object]:
+    """Delete a VPC that holds one thing only."""
+
+    def delete(lab: Lab) -> None:
+        vpc = lab.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        if call == "attach_internet_gateway":
+            made = lab.ec2.create_internet_gateway()["InternetGateway"]
+            how["InternetGatewayId"] = made["InternetGatewayId"]
+        getattr(lab.ec2, call)(VpcId=vpc, **how)
+        lab.ec2.delete_vpc(VpcId=vpc)
+
+    return delete
+
+
+VPC_IN_USE = ("DependencyViolation", "The vpc 'vpc-.*' has dependencies and cannot be deleted.")
 REFUSALS = {
+    "a VPC with a subnet": (vpc_with("create_subnet", CidrBlock="10.0.0.0/24"), *VPC_IN_USE),
+    "a VPC with a gateway": (vpc_with("attach_internet_gateway"), *VPC_IN_USE),
+    "a VPC with a route table": (vpc_with("create_route_table"), *VPC_IN_USE),
+    "a VPC with a group": (
+        vpc_with("create_security_group", GroupName="g", Description="d"),
+        *VPC_IN_USE,
+    ),
     "the sixth Elastic IP": (
         six_eips,
         "AddressLimitExceeded",
@@ -115,3 +137,10 @@ REFUSALS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_ec2_refuses(lab: Lab, name: str) -> None:
     lab.refuses(*REFUSALS[name])
+
+
+def test_an_empty_vpc_is_deleted(lab: Lab) -> None:
+    vpc = lab.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    lab.ec2.delete_vpc(VpcId=vpc)
+    assert vpc not in str(lab.ec2.describe_vpcs())
+    assert vpc not in str(lab.ec2.describe_security_groups())
