@@ -189,7 +189,12 @@ class Lab:
                 )
             )
         rows += [
-            (f"{role} NIC", str(nic["NetworkInterfaceId"]), str(nic["PrivateIpAddress"]), str(nic["MacAddress"]))
+            (
+                f"{role} NIC",
+                str(nic["NetworkInterfaceId"]),
+                str(nic["PrivateIpAddress"]),
+                str(nic["MacAddress"]),
+            )
             for role, nic in sorted(facts.nics.items())
         ]
         rows += [

@@ -50,10 +50,13 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows
-        ) or f'<tr><td colspan="{len(self.columns)}">(none)</td></tr>'
+        body = (
+            "".join(
+                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+                for row in self.rows
+            )
+            or f'<tr><td colspan="{len(self.columns)}">(none)</td></tr>'
+        )
         return (
             f"<table><caption>{escape(self.caption)}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -178,7 +181,8 @@ class Report:
         parts = [f"<p><strong>{escape(self._headline())}</strong></p>"]
         parts += [f"<p>{escape(note)}</p>" for note in self.notes]
         parts.append(checks_table(self.checks)._repr_html_())
-        parts += [part._repr_html_() for part in (*self.tables, *self.pictures)]
+        parts += [table._repr_html_() for table in self.tables]
+        parts += [picture._repr_html_() for picture in self.pictures]
         if self.actions:
             table = actions_table("Done, in this order", self.actions)._repr_html_()
             parts.append(f"<details><summary>What was done</summary>{table}</details>")

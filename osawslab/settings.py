@@ -109,7 +109,9 @@ class Settings:
         vpc = network("vpc_cidr", self.vpc_cidr)
         if not 16 <= vpc.prefixlen <= 28:  # VPC sizes: AWS, "VPC CIDR blocks"
             raise BadSetting(
-                "vpc_cidr is between /16 and /28", seen=self.vpc_cidr, next='vpc_cidr = "172.16.0.0/16"'
+                "vpc_cidr is between /16 and /28",
+                seen=self.vpc_cidr,
+                next='vpc_cidr = "172.16.0.0/16"',
             )
         management = network("management_cidr", self.management_cidr)
         provider = network("provider_cidr", self.provider_cidr)
@@ -123,7 +125,9 @@ class Settings:
                 )
             if not 16 <= inner.prefixlen <= 28:
                 raise BadSetting(
-                    f"{name} is between /16 and /28", seen=str(inner), next=f"{name} = {toml(DEFAULTS[name])}"
+                    f"{name} is between /16 and /28",
+                    seen=str(inner),
+                    next=f"{name} = {toml(DEFAULTS[name])}",
                 )
         if management.overlaps(provider):
             raise BadSetting(
@@ -192,7 +196,9 @@ def network(name: str, text: str) -> IPv4Network:
         return IPv4Network(text)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise BadSetting(
-            f"{name} is no IPv4 network", seen=f"{text!r}: {error}", next=f"{name} = {toml(DEFAULTS[name])}"
+            f"{name} is no IPv4 network",
+            seen=f"{text!r}: {error}",
+            next=f"{name} = {toml(DEFAULTS[name])}",
         ) from None
 
 
@@ -202,7 +208,9 @@ def address(name: str, text: str) -> IPv4Address:
         return IPv4Address(text)
     except AddressValueError as error:
         raise BadSetting(
-            f"{name} is no IPv4 address", seen=f"{text!r}: {error}", next=f"{name} = {toml(DEFAULTS[name])}"
+            f"{name} is no IPv4 address",
+            seen=f"{text!r}: {error}",
+            next=f"{name} = {toml(DEFAULTS[name])}",
         ) from None
 
 
@@ -231,7 +239,9 @@ def _file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSetting("lab.toml cannot be read", seen=str(error), next="mend or remove lab.toml") from None
+        raise BadSetting(
+            "lab.toml cannot be read", seen=str(error), next="mend or remove lab.toml"
+        ) from None
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -244,7 +254,9 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(default, int):
             if not text.isdecimal():
                 raise BadSetting(
-                    f"{variable} must be a number", seen=repr(text), next=f"export {variable}={default}"
+                    f"{variable} must be a number",
+                    seen=repr(text),
+                    next=f"export {variable}={default}",
                 )
             values[name] = int(text)
         else:

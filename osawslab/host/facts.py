@@ -98,7 +98,7 @@ def read(
         "files": list(files),
         "openvswitch": openvswitch,
     }
-    source = Path(probe.__file__).read_text().replace("from __future__ import annotations\n", "")
+    source = Path(probe.__file__).read_text()
     return parse(host.script(source, **given))
 
 

@@ -53,7 +53,7 @@ def netplan(nic: str, mac: str) -> str:
     """Write the netplan file."""
     return (
         "network:\n  version: 2\n  ethernets:\n"
-        f"    {nic}:\n      match:\n        macaddress: \"{mac}\"\n"
+        f'    {nic}:\n      match:\n        macaddress: "{mac}"\n'
         "      dhcp4: false\n      dhcp6: false\n      accept-ra: false\n"
         "      link-local: []\n      optional: true\n"
     )

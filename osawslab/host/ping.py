@@ -37,10 +37,8 @@ class Ping:
 
 def ping(host: SshHost, netns: str, device: str, address: str, nic: str = "") -> Ping:
     """Ping an address from a namespace, three times; `nic` is captured meanwhile."""
-    source = Path(trial.__file__).read_text().replace("from __future__ import annotations\n", "")
-    told = host.script(
-        source, netns=netns, device=device, address=address, nic=nic, count=COUNT
-    )
+    source = Path(trial.__file__).read_text()
+    told = host.script(source, netns=netns, device=device, address=address, nic=nic, count=COUNT)
     return Ping(
         told["sent"],
         told["received"],

@@ -12,11 +12,12 @@ import os
 import re
 import shutil
 import subprocess
+from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def output(*words):  # type: ignore[no-untyped-def]
+def output(*words: str) -> str:
     """Run a program; its output, "" when it fails or is not there."""
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout
@@ -24,7 +25,7 @@ def output(*words):  # type: ignore[no-untyped-def]
         return ""
 
 
-def namespace(name):  # type: ignore[no-untyped-def]
+def namespace(name: str) -> dict[str, Any]:
     """Read links, addresses, routes and firewall of a network namespace ("" is the host's)."""
     ip = ["ip", *(["-n", name] if name else [])]
     inside = ["ip", "netns", "exec", name] if name else []
@@ -38,17 +39,28 @@ def namespace(name):  # type: ignore[no-untyped-def]
     return facts
 
 
-def openvswitch():  # type: ignore[no-untyped-def]
+def openvswitch() -> dict[str, Any] | None:
     """Read Open vSwitch's database: bridges and their ports; None where it does not run."""
-    listed = output("ovs-vsctl", "--timeout=5", "-f", "json", "--columns=name,ports,datapath_type",
-                    "list", "Bridge")
+    listed = output(
+        "ovs-vsctl",
+        "--timeout=5",
+        "-f",
+        "json",
+        "--columns=name,ports,datapath_type",
+        "list",
+        "Bridge",
+    )
     if not listed:
         return None
     tables = {}
     for table, columns in (("Port", "_uuid,name,tag"), ("Interface", "name,type,options")):
-        text = output("ovs-vsctl", "--timeout=5", "-f", "json", "--columns=" + columns, "list", table)
+        text = output(
+            "ovs-vsctl", "--timeout=5", "-f", "json", "--columns=" + columns, "list", table
+        )
         tables[table] = json.loads(text)["data"]
-    ports = {row[0][1]: (row[1], row[2] if isinstance(row[2], int) else 0) for row in tables["Port"]}
+    ports = {
+        row[0][1]: (row[1], row[2] if isinstance(row[2], int) else 0) for row in tables["Port"]
+    }
     bridges = {}
     for name, members, datapath in json.loads(listed)["data"]:
         ids = members[1] if members[0] == "set" else [members]
@@ -58,22 +70,22 @@ def openvswitch():  # type: ignore[no-untyped-def]
     return {"bridges": bridges, "types": {row[0]: row[1] for row in tables["Interface"]}}
 
 
-def flows(bridge):  # type: ignore[no-untyped-def]
+def flows(bridge: str) -> list[str]:
     """Read a bridge's flows without what changes by itself."""
-    text = output("ovs-ofctl", "dump-flows", "--no-stats", bridge)
+    text = output("ovs-ofctl", "dump-flows", "--names", "--no-stats", bridge)
     return sorted(line.strip() for line in text.splitlines() if "actions" in line)
 
 
-def driver(nic):  # type: ignore[no-untyped-def]
+def driver(nic: str) -> str:
     """Name a NIC's driver; "" for what has none."""
-    path = "/sys/class/net/%s/device/driver" % nic
+    path = f"/sys/class/net/{nic}/device/driver"
     if os.path.exists(path):
         return os.path.basename(os.path.realpath(path))
     found = re.search(r"^driver: (\S+)", output("ethtool", "-i", nic), re.M)
     return found.group(1) if found else ""
 
 
-def file(path):  # type: ignore[no-untyped-def]
+def file(path: str) -> str | None:
     """Read a text file; None where there is none."""
     try:
         with open(path) as opened:
@@ -82,13 +94,13 @@ def file(path):  # type: ignore[no-untyped-def]
         return None
 
 
-def answers(netns, address):  # type: ignore[no-untyped-def]
+def listens(netns: str) -> bool:
     """Say whether an SSH server listens in a namespace."""
     found = output("ip", "netns", "exec", netns, "ss", "-H", "-l", "-t", "-n", "sport", "= :22")
     return bool(found.strip())
 
 
-def main(given):  # type: ignore[no-untyped-def]
+def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     os.environ["PATH"] = PATH
     netns = sorted(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else []
@@ -104,7 +116,7 @@ def main(given):  # type: ignore[no-untyped-def]
         and (file("/proc/self/uid_map") or "").split()[:1] == ["0"]
         and (file("/proc/self/uid_map") or "").split()[2:] == ["4294967295"],
         "drivers": {nic: driver(nic) for nic in given.get("drivers", [])},
-        "listening": {name: answers(name, "") for name in wanted},
+        "listening": {name: listens(name) for name in wanted},
         "systemd": os.path.isdir("/run/systemd/system"),
         "dpkg": os.path.exists("/var/lib/dpkg/status"),
         "netplan": os.path.isdir("/etc/netplan") and bool(shutil.which("netplan")),

@@ -7,44 +7,20 @@ import json
 import logging
 import time
 import zlib
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import paramiko
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fabric import Connection
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from osawslab.errors import CannotReach, LabTimeout, StepFailed
+from osawslab.keys import key_file
 from osawslab.target import Target
 
 logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)  # our errors say it once
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 600.0  # apt-get on a small instance takes minutes
-
-
-def make_key(comment: str) -> tuple[str, str]:
-    """Make an ed25519 key: the private part as OpenSSH's PEM, the public part as its line."""
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.OpenSSH,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
-    return private.decode(), f"{public.decode()} {comment}"
-
-
-class Host(Protocol):
-    """A Linux host on which commands run as root."""
-
-    def run(self, command: str, given: str = "") -> str:
-        """Run a shell command; its standard output. Raises StepFailed."""
-        ...
 
 
 class SshHost:
@@ -131,9 +107,7 @@ class SshHost:
         if given:
             packed = base64.b64encode(zlib.compress(given.encode())).decode()
             unpack = "import base64,sys,zlib;sys.stdout.buffer.write(zlib.decompress("
-            command = (
-                f"python3 -c '{unpack}base64.b64decode(\"{packed}\")))' | {{ {command}; }}"
-            )
+            command = f"python3 -c '{unpack}base64.b64decode(\"{packed}\")))' | {{ {command}; }}"
         return self.plain(f"sudo sh -c {quote(command)}")
 
     def plain(self, command: str) -> str:
@@ -185,8 +159,3 @@ def quote(text: str) -> str:
     "'it'\\\\''s'"
     """
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-def key_file(folder: Path) -> Path:
-    """Name the lab's private key."""
-    return folder / "id_ed25519"

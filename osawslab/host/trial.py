@@ -15,12 +15,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LISTEN_SECONDS = 5.0
 
 
-def capture(nic, path):  # type: ignore[no-untyped-def]
+def capture(nic: str, path: str) -> subprocess.Popen[bytes] | None:
     """Start tcpdump and wait until it listens; None where it cannot."""
     try:
         process = subprocess.Popen(
@@ -30,6 +31,7 @@ def capture(nic, path):  # type: ignore[no-untyped-def]
         )  # fmt: skip
     except FileNotFoundError:
         return None
+    assert process.stderr is not None
     end, said = time.monotonic() + LISTEN_SECONDS, b""
     while b"listening on" not in said:
         left = end - time.monotonic()
@@ -43,12 +45,15 @@ def capture(nic, path):  # type: ignore[no-untyped-def]
     return process
 
 
-def main(given):  # type: ignore[no-untyped-def]
+def main(given: dict[str, Any]) -> dict[str, Any]:
     """Forget the neighbour, capture, ping, stop; what was sent, received and captured."""
     os.environ["PATH"] = PATH
     enter = ["ip", "netns", "exec", given["netns"]]
-    subprocess.run(["ip", "-n", given["netns"], "neigh", "flush", "dev", given["device"]],
-                   capture_output=True, check=False)
+    subprocess.run(
+        ["ip", "-n", given["netns"], "neigh", "flush", "dev", given["device"]],
+        capture_output=True,
+        check=False,
+    )
     with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         os.chmod(file.name, 0o666)
         process = capture(given["nic"], file.name) if given.get("nic") else None
@@ -62,8 +67,12 @@ def main(given):  # type: ignore[no-untyped-def]
             process.wait()
         with open(file.name, "rb") as captured:
             data = captured.read()
-    neighbours = subprocess.run(["ip", "-n", given["netns"], "-j", "neigh", "show"],
-                                capture_output=True, text=True, check=False).stdout
+    neighbours = subprocess.run(
+        ["ip", "-n", given["netns"], "-j", "neigh", "show", "dev", given["device"]],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
     found = re.search(r"(\d+) packets transmitted, (\d+) received", done.stdout)
     return {
         "sent": int(found.group(1)) if found else 0,

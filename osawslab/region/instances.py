@@ -178,7 +178,9 @@ class Instances:
 
     def stop(self, state: State) -> None:
         """End those that should not run (any more) and forget the disks of the terminated."""
-        wanted = {network.instance_netns(i.id, i.boots) for i in state.instances.values() if i.running}
+        wanted = {
+            network.instance_netns(i.id, i.boots) for i in state.instances.values() if i.running
+        }
         for netns in sorted(self._running.keys() - wanted):
             end(self._running.pop(netns))
         if self._disks.is_dir():

@@ -87,7 +87,13 @@ def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> 
         # In a user namespace flags that the mount already has must be kept (mount_namespaces(7)).
         kept = 0
         held = os.statvfs(target).f_flag
-        for statvfs_flag, mount_flag in ((2, NOSUID), (4, NODEV), (8, 8), (1024, 1024), (2048, 2048)):
+        for statvfs_flag, mount_flag in (
+            (2, NOSUID),
+            (4, NODEV),
+            (8, 8),
+            (1024, 1024),
+            (2048, 2048),
+        ):
             kept |= mount_flag if held & statvfs_flag else 0
         mount("none", target, flags=BIND | REMOUNT | RDONLY | kept)
 

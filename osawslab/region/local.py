@@ -48,7 +48,7 @@ def state_folder(name: str) -> Path:
 def runtime_folder(name: str) -> Path:
     """Give a lab's folder for sockets: short, since a socket's path has 107 bytes at most."""
     base = os.environ.get("XDG_RUNTIME_DIR")
-    parent = Path(base) / "osawslab" if base else Path(f"/tmp/osawslab-{os.getuid()}")  # noqa: S108
+    parent = Path(base) / "osawslab" if base else Path(f"/tmp/osawslab-{os.getuid()}")
     return parent / sha256(str(state_folder(name)).encode()).hexdigest()[:12]
 
 
@@ -306,9 +306,7 @@ def _end_processes(name: str) -> bool:
         deadline = time.monotonic() + END_SECONDS
         while _locked(name):
             if time.monotonic() > deadline:
-                raise LabTimeout(
-                    f"the region of lab {name!r} does not end", next="osawslab doctor"
-                )
+                raise LabTimeout(f"the region of lab {name!r} does not end", next="osawslab doctor")
             time.sleep(0.005)
     path.unlink(missing_ok=True)
     (path.parent / "control").unlink(missing_ok=True)

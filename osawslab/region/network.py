@@ -132,7 +132,13 @@ def _network(state: State, vpc: str) -> Network:
         ]
     eips = tuple(sorted(eip for eni in enis for eip in eni.eips.values()))
     return Network(
-        vpc_netns(vpc), links, owners, tuple(settings), tuple(fdb), rules(state, enis, subnets), eips
+        vpc_netns(vpc),
+        links,
+        owners,
+        tuple(settings),
+        tuple(fdb),
+        rules(state, enis, subnets),
+        eips,
     )
 
 
@@ -156,9 +162,7 @@ def birth(netns: str) -> tuple[str, str]:
 def internet_birth() -> str:
     """Give the ip lines of the internet: one public server and one user."""
     return (
-        "link set lo up\n"
-        f"addr add {PUBLIC_ADDRESS}/32 dev lo\n"
-        f"addr add {USER_ADDRESS}/32 dev lo\n"
+        f"link set lo up\naddr add {PUBLIC_ADDRESS}/32 dev lo\naddr add {USER_ADDRESS}/32 dev lo\n"
     )
 
 
@@ -185,7 +189,9 @@ def rules(state: State, enis: list[Eni], subnets: Mapping[str, Subnet]) -> str:
     text += _elements("set", f"{guard} ports", ports.values())
     text += _elements("set", f"{guard} macs", (f"{ports[e.id]} . {e.mac}" for e in enis))
     text += _elements(
-        "set", f"{guard} arps", (f"{ports[e.id]} . {e.mac} . {a}" for e in enis for a in e.addresses)
+        "set",
+        f"{guard} arps",
+        (f"{ports[e.id]} . {e.mac} . {a}" for e in enis for a in e.addresses),
     )
     text += _elements(
         "set", f"{guard} sources", (f"{ports[e.id]} . {a}" for e in enis for a in e.addresses)
@@ -256,7 +262,9 @@ REASONS = ("mac", "arp", "ip")
 
 _GUARD = (
     "add table bridge guard\n"
-    + "".join(f"add counter bridge guard drop_{reason}\n" for reason in (*REASONS, "other", "group"))
+    + "".join(
+        f"add counter bridge guard drop_{reason}\n" for reason in (*REASONS, "other", "group")
+    )
     + "add set bridge guard ports { type ifname; }\n"
     "add set bridge guard macs { type ifname . ether_addr; }\n"
     "add set bridge guard arps { type ifname . ether_addr . ipv4_addr; }\n"

@@ -70,7 +70,9 @@ def netns_list() -> set[str]:
 
 
 def _sysctl(netns: str, **values: int) -> None:
-    text = "".join(f"echo {value} > /proc/sys/net/{key.replace('__', '/')}\n" for key, value in values.items())
+    text = "".join(
+        f"echo {value} > /proc/sys/net/{key.replace('__', '/')}\n" for key, value in values.items()
+    )
     run(["ip", "netns", "exec", netns, "sh", "-ec", text])
 
 
@@ -93,7 +95,9 @@ def _offloads_off(netns: str, ports: Sequence[str]) -> None:
     Open vSwitch in user space reads a veth through AF_PACKET and would pass the partial
     checksums of the kernel on, where they count as wrong.
     """
-    lines = "".join(f"ethtool -K {port} tx off tso off gso off gro off >/dev/null\n" for port in ports)
+    lines = "".join(
+        f"ethtool -K {port} tx off tso off gso off gro off >/dev/null\n" for port in ports
+    )
     if ports:
         run(["ip", "netns", "exec", netns, "sh", "-ec", lines])
 
@@ -111,8 +115,13 @@ def reconcile(state: State) -> None:
         if netns in wanted:
             outside, inside = network.birth(netns)
             batch(network.INTERNET, outside)
-            _sysctl(netns, ipv4__ip_forward=1, ipv4__conf__all__send_redirects=0,
-                    ipv4__conf__default__send_redirects=0, **quiet)
+            _sysctl(
+                netns,
+                ipv4__ip_forward=1,
+                ipv4__conf__all__send_redirects=0,
+                ipv4__conf__default__send_redirects=0,
+                **quiet,
+            )
             batch(netns, inside)
         else:
             _sysctl(netns, **quiet)
@@ -157,4 +166,6 @@ def drops() -> dict[str, int]:
             if "counter" in item:
                 reason = item["counter"]["name"].removeprefix("drop_")
                 total[reason] = total.get(reason, 0) + item["counter"]["packets"]
-    return {reason: total.get(reason, 0) for reason in (*network.REASONS, "group", "no_eip", "other")}
+    return {
+        reason: total.get(reason, 0) for reason in (*network.REASONS, "group", "no_eip", "other")
+    }

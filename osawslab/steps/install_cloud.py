@@ -20,9 +20,7 @@ read = work.read
 def _missing(facts: Ground) -> list[str]:
     skipped = (*LATER, *(() if facts.cloud.uses_openvswitch else ("ovs-vsctl",)))
     return [
-        name
-        for name in PROGRAMS
-        if name not in skipped and not facts.cloud.host.programs.get(name)
+        name for name in PROGRAMS if name not in skipped and not facts.cloud.host.programs.get(name)
     ]
 
 
@@ -56,7 +54,9 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
             )
         )
     wants.append(
-        handbuilt.add_bridge(cloud, cloud.names.integration, "the bridge that VMs and routers plug into")
+        handbuilt.add_bridge(
+            cloud, cloud.names.integration, "the bridge that VMs and routers plug into"
+        )
     )
     return work.actions(facts.host, wants)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osawslab.cloud import handbuilt
+from osawslab.cloud import handbuilt, router, vm
 from osawslab.cloud.handbuilt import Cloud, Want
 from osawslab.errors import StepNotReady
 from osawslab.report import Action, Check, Table
@@ -25,7 +25,7 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
             raise StepNotReady(f"there is no bridge {name} yet", seen="none", next=f"lab.{step}()")
     return work.actions(
         facts.host,
-        (*handbuilt.patch(cloud), *handbuilt.router(cloud), *handbuilt.vm(cloud)),
+        (*handbuilt.patch(cloud), *router.wants(cloud), *vm.wants(cloud)),
     )
 
 
@@ -44,8 +44,7 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
     floating = floating_ips(cloud)
     default = cloud.router.has_default(settings.provider_gateway, called.gateway)
     snat = any("-j SNAT" in line for line in cloud.router.iptables.splitlines())
-    vm = cloud.host.namespace(called.vm_netns)
-    nic = vm.links.get("eth0")
+    nic = cloud.host.namespace(called.vm_netns).links.get("eth0")
     own = [a.partition("/")[0] for a in nic.addresses] if nic else []
     return (
         Check(
@@ -94,9 +93,7 @@ def show(site: Site, facts: Ground) -> Shown:
         for name in (facts.cloud.names.gateway, facts.cloud.names.inner)
         if (link := facts.cloud.router.links.get(name))
     )
-    return Shown(
-        tables=(Table("Ports of the router", ("port", "MAC", "addresses", "MTU"), rows),)
-    )
+    return Shown(tables=(Table("Ports of the router", ("port", "MAC", "addresses", "MTU"), rows),))
 
 
 def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
@@ -105,14 +102,16 @@ def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
     host = cloud.host
     provider, inner = site.settings.provider_bridge, called.integration
     near, far = f"int-{provider}"[:15], f"phy-{provider}"[:15]
-    kill = f"ip netns pids {{0}} | xargs -r kill -9; ip netns del {{0}}"
+    kill = "ip netns pids {0} | xargs -r kill -9; ip netns del {0}"
     wants = [
         Want(name not in host.netns, why, kill.format(name))
         for name, why in ((called.vm_netns, "the VM ends"), (called.router_netns, "no router"))
     ]
     if cloud.uses_openvswitch:
         left, right = cloud.bridge(inner), cloud.bridge(provider)
-        ports = [p for p in (called.tap, called.inner, called.gateway, near) if left and p in left.ports]
+        ports = [
+            p for p in (called.tap, called.inner, called.gateway, near) if left and p in left.ports
+        ]
         wants.append(
             Want(
                 not ports,
@@ -141,5 +140,3 @@ def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
     key = host.files.get(handbuilt.VM_HOST_KEY)
     wants.append(Want(key is None, "the VM's keys are gone", f"rm -rf {handbuilt.VM_FOLDER}"))
     return work.actions(facts.host, wants)
-
-

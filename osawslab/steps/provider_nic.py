@@ -108,16 +108,16 @@ def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
     """Give the NIC back: out of the bridge, down, without note and stanza."""
     cloud, name = facts.cloud, site.settings.provider_bridge
     nic = cloud.provider_nic
-    remove = f"ovs-vsctl --if-exists del-br {name}" if cloud.uses_openvswitch else f"ip link del {name}"
+    remove = (
+        f"ovs-vsctl --if-exists del-br {name}" if cloud.uses_openvswitch else f"ip link del {name}"
+    )
     wants = [Want(cloud.bridge(name) is None, f"no {name}", remove)]
     if nic is not None:
         down = f"ip link set {nic.name} down"
         if cloud.host.ifupdown:
             down = f"ifdown --force {nic.name}; {down}"
         wants.append(Want(not nic.up, f"{nic.name} is down", down))
-        wants.append(
-            Want(not nic.alias, "its alias is gone", f"ip link set {nic.name} alias ''")
-        )
+        wants.append(Want(not nic.alias, "its alias is gone", f"ip link set {nic.name} alias ''"))
     paths = (*interfaces.PATHS, NOTE)
     gone = [path for path in paths if cloud.host.files.get(path) is not None]
     wants.append(Want(not gone, "note and stanza are gone", f"rm -f {' '.join(gone)}"))

@@ -31,7 +31,11 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
     have = [line for line in cloud.router.iptables.splitlines() if "-j DNAT" in line]
     wanted = rule(cloud)
     wants = [
-        Want(False, "a rule for the same port that leads elsewhere", enter + line.replace("-A", "-D", 1))
+        Want(
+            False,
+            "a rule for the same port that leads elsewhere",
+            enter + line.replace("-A", "-D", 1),
+        )
         for line in have
         if line != wanted and f"--dport {site.settings.published_port} " in line
     ]

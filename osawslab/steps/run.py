@@ -129,4 +129,3 @@ def _apply(site: Site, step: str, actions: tuple[Action, ...], facts: Any) -> Re
         pictures=shown.pictures,
         data=dict(shown.data),
     )
-

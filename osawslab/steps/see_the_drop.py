@@ -42,9 +42,7 @@ def read(site: Site) -> Seen:
     kept = evidence(ground)
     if kept is None:
         return Seen(ground, None, "", ground.cloud.registered_mac, "earlier")
-    return Seen(
-        ground, _trial(kept), kept["gateway_mac"], kept["registered_mac"], "earlier"
-    )
+    return Seen(ground, _trial(kept), kept["gateway_mac"], kept["registered_mac"], "earlier")
 
 
 def evidence(ground: Ground) -> dict[str, Any] | None:
@@ -130,9 +128,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         ),
     ]
     if drops is None:
-        found.append(
-            Check("frames left the NIC", "yes, unanswered", seen, bool(done.captured), "")
-        )
+        found.append(Check("frames left the NIC", "yes, unanswered", seen, bool(done.captured), ""))
     else:
         found.append(
             Check(
@@ -184,4 +180,3 @@ def forget(ground: Ground) -> tuple[Action, ...]:
     if ground.cloud.host.files.get(EVIDENCE) is None:
         return ()
     return (work.action(ground.host, "the evidence is gone", f"rm -f {EVIDENCE}"),)
-

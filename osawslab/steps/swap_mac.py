@@ -40,7 +40,8 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
         Want(
             tool or not cloud.host.dpkg,
             "the tool the tutorial changes MACs with",
-            "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends macchanger",
+            "DEBIAN_FRONTEND=noninteractive apt-get install -q -y"
+            " --no-install-recommends macchanger",
         )
     ]
     if strategy(cloud)[0] == "swap":
@@ -107,7 +108,12 @@ def show(site: Site, facts: Ground) -> Shown:
     cloud = facts.cloud
     nic, gateway = cloud.provider_nic, cloud.gateway
     rows = tuple(
-        (name, link.name, link.mac, "registered" if link.mac == cloud.registered_mac else "not registered")
+        (
+            name,
+            link.name,
+            link.mac,
+            "registered" if link.mac == cloud.registered_mac else "not registered",
+        )
         for name, link in (("provider NIC", nic), ("router gateway", gateway))
         if link is not None
     )
@@ -132,7 +138,8 @@ def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
             Want(
                 gateway.mac == called.gateway_mac,
                 "the gateway port gets Neutron's MAC back",
-                f"ip -n {called.router_netns} link set {called.gateway} address {called.gateway_mac}"
+                f"ip -n {called.router_netns} link set {called.gateway}"
+                f" address {called.gateway_mac}"
                 f" && ip -n {called.router_netns} neigh flush dev {called.gateway}",
             )
         )

@@ -175,9 +175,7 @@ def checks(site: Site, facts: Left) -> tuple[Check, ...]:
 
 def show(site: Site, facts: Left) -> Shown:
     """Show what is left, which should be nothing."""
-    rows = tuple(
-        (kind, str(each[key])) for kind, _, _, key in KINDS for each in facts.kinds[kind]
-    )
+    rows = tuple((kind, str(each[key])) for kind, _, _, key in KINDS for each in facts.kinds[kind])
     return Shown(tables=(Table("Left with the lab's tag", ("kind", "id"), rows),))
 
 

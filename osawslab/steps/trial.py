@@ -92,7 +92,10 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
             facts.management_eip,
         ),
         provider=topology.Nic(
-            nic.name, nic.mac, cloud.registered_mac, (settings.provider_address,),
+            nic.name,
+            nic.mac,
+            cloud.registered_mac,
+            (settings.provider_address,),
             facts.provider_eip,
         )
         if nic
@@ -103,7 +106,9 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
         gateway=topology.Port(gateway.name, gateway.mac, settings.provider_address)
         if gateway
         else None,
-        tenant_port=topology.Port(inner.name, inner.mac, settings.tenant_gateway) if inner else None,
+        tenant_port=topology.Port(inner.name, inner.mac, settings.tenant_gateway)
+        if inner
+        else None,
         tenant_cidr=settings.tenant_cidr,
         vm=(settings.vm_name, settings.vm_address) if vm else None,
         published=(facts.provider_eip, settings.published_port) if published else None,

@@ -33,9 +33,7 @@ def read(site: Site) -> Ground:
 
 def actions(host: SshHost, wants: Iterable[Want]) -> tuple[Action, ...]:
     """Turn the wants that do not hold into actions, in order."""
-    return tuple(
-        action(host, want.why, want.command) for want in wants if not want.holds
-    )
+    return tuple(action(host, want.why, want.command) for want in wants if not want.holds)
 
 
 def action(host: SshHost, why: str, command: str) -> Action:

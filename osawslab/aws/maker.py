@@ -1,0 +1,230 @@
+"""Make what a lab needs in EC2: one method a call, each tagged from its creation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from osawslab.aws.facts import Facts, specification, user_data
+from osawslab.errors import StepFailed
+from osawslab.keys import key_file, make_key
+from osawslab.settings import Settings
+
+
+class Maker:
+    """The creating calls. `ids` starts with what exists and grows with what is made."""
+
+    def __init__(self, ec2: Any, ssm: Any, settings: Settings, facts: Facts, keys: Path) -> None:
+        self.ec2 = ec2
+        self.ssm = ssm
+        self.settings = settings
+        self.facts = facts
+        self.keys = keys
+        self.ids: dict[str, str] = {
+            name: str(resource[key])
+            for name, resource, key in (
+                ("vpc", facts.vpc, "VpcId"),
+                ("gateway", facts.gateway, "InternetGatewayId"),
+                ("group", facts.group, "GroupId"),
+                ("instance", facts.instance, "InstanceId"),
+                *((f"{r} subnet", s, "SubnetId") for r, s in facts.subnets.items()),
+                *((f"{r} nic", n, "NetworkInterfaceId") for r, n in facts.nics.items()),
+                *((f"{r} address", a, "AllocationId") for r, a in facts.addresses.items()),
+            )
+            if resource
+        }
+
+    def _tags(self, kind: str, role: str) -> list[dict[str, Any]]:
+        return [specification(kind, self.settings.name, role)]
+
+    def zone(self) -> str:
+        """Name the zone that both subnets are in."""
+        for subnet in self.facts.subnets.values():
+            return str(subnet["AvailabilityZone"])
+        return self.settings.region + "a"
+
+    def image_parameter(self) -> str:
+        """Name the SSM parameter that holds Debian's current AMI."""
+        return f"/aws/service/debian/release/{self.settings.debian}/latest/amd64"
+
+    def vpc(self) -> None:
+        """Make the VPC."""
+        made = self.ec2.create_vpc(
+            CidrBlock=self.settings.vpc_cidr, TagSpecifications=self._tags("vpc", "vpc")
+        )
+        self.ids["vpc"] = made["Vpc"]["VpcId"]
+
+    def gateway(self) -> None:
+        """Make the internet gateway."""
+        made = self.ec2.create_internet_gateway(
+            TagSpecifications=self._tags("internet-gateway", "gateway")
+        )
+        self.ids["gateway"] = made["InternetGateway"]["InternetGatewayId"]
+
+    def route(self) -> None:
+        """Lead 0.0.0.0/0 of the VPC's main route table to the gateway."""
+        table = self.ec2.describe_route_tables(
+            Filters=[
+                {"Name": "vpc-id", "Values": [self.ids["vpc"]]},
+                {"Name": "association.main", "Values": ["true"]},
+            ]
+        )["RouteTables"][0]
+        self.ec2.create_route(
+            RouteTableId=table["RouteTableId"],
+            DestinationCidrBlock="0.0.0.0/0",
+            GatewayId=self.ids["gateway"],
+        )
+
+    def subnet(self, role: str, cidr: str) -> None:
+        """Make a subnet."""
+        made = self.ec2.create_subnet(
+            VpcId=self.ids["vpc"],
+            CidrBlock=cidr,
+            AvailabilityZone=self.zone(),
+            TagSpecifications=self._tags("subnet", f"{role}-subnet"),
+        )
+        self.ids[f"{role} subnet"] = made["Subnet"]["SubnetId"]
+
+    def group(self) -> None:
+        """Make the security group."""
+        made = self.ec2.create_security_group(
+            GroupName=f"osawslab-{self.settings.name}",
+            Description="osawslab",
+            VpcId=self.ids["vpc"],
+            TagSpecifications=self._tags("security-group", "group"),
+        )
+        self.ids["group"] = made["GroupId"]
+
+    def wanted_permissions(self) -> list[dict[str, Any]]:
+        """List what the security group lets in."""
+        who = [{"CidrIp": self.settings.allow_from}]
+        ports = (22, self.settings.published_port)
+        return [
+            *({"IpProtocol": "tcp", "FromPort": p, "ToPort": p, "IpRanges": who} for p in ports),
+            {"IpProtocol": "icmp", "FromPort": -1, "ToPort": -1, "IpRanges": who},
+        ]
+
+    def _lacking(self) -> list[dict[str, Any]]:
+        granted = self.facts.group["IpPermissions"] if self.facts.group else []
+        have = {
+            (p["IpProtocol"], p.get("FromPort"), p.get("ToPort"), r["CidrIp"])
+            for p in granted
+            for r in p["IpRanges"]
+        }
+        return [
+            p
+            for p in self.wanted_permissions()
+            if (p["IpProtocol"], p["FromPort"], p["ToPort"], p["IpRanges"][0]["CidrIp"]) not in have
+        ]
+
+    def open(self) -> bool:
+        """Say whether the security group lets all of that in."""
+        return not self._lacking()
+
+    def authorize(self) -> None:
+        """Let in what is lacking."""
+        self.ec2.authorize_security_group_ingress(
+            GroupId=self.ids["group"], IpPermissions=self._lacking()
+        )
+
+    def key(self) -> None:
+        """Make the lab's key where there is none, and import it."""
+        path = key_file(self.keys)
+        if not path.exists():
+            private, public = make_key(f"osawslab-{self.settings.name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".pub").write_text(public + "\n")
+            path.touch(mode=0o600)
+            path.write_text(private)
+        self.ec2.import_key_pair(
+            KeyName=f"osawslab-{self.settings.name}",
+            PublicKeyMaterial=path.with_suffix(".pub").read_bytes(),
+            TagSpecifications=self._tags("key-pair", "key"),
+        )
+
+    def instance(self) -> None:
+        """Run the instance, with one NIC and a host key known beforehand."""
+        image = self.ssm.get_parameter(Name=self.image_parameter())
+        settings = self.settings
+        private, public = make_key("host key")
+        made = self.ec2.run_instances(
+            ImageId=image["Parameter"]["Value"],
+            InstanceType=settings.instance_type,
+            KeyName=f"osawslab-{settings.name}",
+            MinCount=1,
+            MaxCount=1,
+            SubnetId=self.ids["management subnet"],
+            PrivateIpAddress=settings.management_address,
+            SecurityGroupIds=[self.ids["group"]],
+            UserData=user_data(private, public),
+            MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+            TagSpecifications=[
+                *self._tags("instance", "instance"),
+                *self._tags("network-interface", "management-nic"),
+                *self._tags("volume", "volume"),
+            ],
+        )["Instances"][0]
+        self.ids["instance"] = made["InstanceId"]
+        self.ids["management nic"] = made["NetworkInterfaces"][0]["NetworkInterfaceId"]
+        self._wait("instance_running")
+
+    def _wait(self, waiter: str) -> None:
+        self.ec2.get_waiter(waiter).wait(
+            InstanceIds=[self.ids["instance"]], WaiterConfig={"Delay": 2, "MaxAttempts": 150}
+        )
+
+    def start(self) -> None:
+        """Start the stopped instance."""
+        self._wait_stopped()
+        self.ec2.start_instances(InstanceIds=[self.ids["instance"]])
+        self._wait("instance_running")
+
+    def _wait_stopped(self) -> None:
+        self._wait("instance_stopped")
+
+    def nic(self) -> None:
+        """Make the provider NIC."""
+        made = self.ec2.create_network_interface(
+            SubnetId=self.ids["provider subnet"],
+            PrivateIpAddress=self.settings.provider_address,
+            Groups=[self.ids["group"]],
+            Description="osawslab provider NIC",
+            TagSpecifications=self._tags("network-interface", "provider-nic"),
+        )
+        self.ids["provider nic"] = made["NetworkInterface"]["NetworkInterfaceId"]
+
+    def attach(self) -> None:
+        """Plug the provider NIC in."""
+        self.ec2.attach_network_interface(
+            NetworkInterfaceId=self.ids["provider nic"],
+            InstanceId=self.ids["instance"],
+            DeviceIndex=1,
+        )
+
+    def delete_on_termination(self) -> None:
+        """Have the provider NIC end with its instance."""
+        nic = self.ids["provider nic"]
+        found = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[nic])
+        attachment = found["NetworkInterfaces"][0].get("Attachment")
+        if not attachment:
+            raise StepFailed("the provider NIC is not attached", seen=nic, next="lab.provision()")
+        self.ec2.modify_network_interface_attribute(
+            NetworkInterfaceId=nic,
+            Attachment={"AttachmentId": attachment["AttachmentId"], "DeleteOnTermination": True},
+        )
+
+    def allocate(self, role: str) -> None:
+        """Allocate an Elastic IP."""
+        made = self.ec2.allocate_address(
+            Domain="vpc", TagSpecifications=self._tags("elastic-ip", f"{role}-address")
+        )
+        self.ids[f"{role} address"] = made["AllocationId"]
+
+    def associate(self, role: str, private: str) -> None:
+        """Lead an Elastic IP to a NIC's private address."""
+        self.ec2.associate_address(
+            AllocationId=self.ids[f"{role} address"],
+            NetworkInterfaceId=self.ids[f"{role} nic"],
+            PrivateIpAddress=private,
+            AllowReassociation=False,
+        )
