@@ -102,7 +102,7 @@ class Cloud:
         if self.uses_openvswitch:
             return (self.host.bridges or {}).get(name)
         links = self.host.root.links
-        if name not in links:
+        if name not in links or links[name].kind != "bridge":
             return None
         return Bridge({link.name: 0 for link in links.values() if link.master == name}, "linux", ())
 
@@ -155,7 +155,14 @@ def datapath(cloud: Cloud) -> str:
 
 
 def add_bridge(cloud: Cloud, name: str, why: str) -> Want:
-    """Want a bridge of the kind the cloud uses."""
+    """Want a bridge of the kind the cloud uses. Raises StepNotReady where one of the other is."""
+    link = cloud.host.root.links.get(name)
+    if link is not None and cloud.bridge(name) is None:
+        raise StepNotReady(
+            f"{name} is there already, as a bridge of another kind",
+            seen=f"{name} is of kind {link.kind or 'unknown'}",
+            next='lab.reset("install_cloud"), with the settings it was made with',
+        )
     if not cloud.uses_openvswitch:
         return Want(
             cloud.bridge(name) is not None,

@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import paramiko
-from fabric import Connection
+from fabric import Config, Connection
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from osawslab.errors import CannotReach, LabTimeout, StepFailed
@@ -21,6 +21,14 @@ logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)  # our errors
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 600.0  # apt-get on a small instance takes minutes
+
+
+class NoConfig(paramiko.SSHConfig):  # type: ignore[misc]
+    """Have no part in the user's ~/.ssh/config; also where this uid has no name."""
+
+    def lookup(self, hostname: str) -> Any:
+        """Give the host name and nothing else."""
+        return paramiko.config.SSHConfigDict({"hostname": hostname})
 
 
 class SshHost:
@@ -44,6 +52,7 @@ class SshHost:
             self.address,
             user=self.user,
             port=self.port,
+            config=Config(ssh_config=NoConfig(), lazy=True),
             connect_timeout=10,
             connect_kwargs={
                 "pkey": paramiko.Ed25519Key.from_private_key_file(str(key_file(self._target.keys))),

@@ -95,7 +95,8 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
     """Take one step back; what was done for it."""
     chapter = CHAPTERS[step]
     with own_errors(step):
-        actions = tuple(chapter.undo(site, chapter.read(site)))
+        facts = getattr(chapter, "look", chapter.read)(site)
+        actions = tuple(chapter.undo(site, facts))
         _do(site, f"reset {step}", actions)
         return actions
 

@@ -19,6 +19,7 @@ from osawslab.steps.trial import Trial
 from osawslab.steps.work import Ground
 
 NAME = "see_the_drop"
+look = work.read  # what undo needs: no ping
 
 
 @dataclass(frozen=True)
@@ -170,13 +171,8 @@ def show(site: Site, facts: Seen) -> Shown:
     )
 
 
-def undo(site: Site, facts: Seen) -> tuple[Action, ...]:
-    """Forget the evidence."""
-    return forget(facts.ground)
-
-
-def forget(ground: Ground) -> tuple[Action, ...]:
+def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
     """Forget the evidence, where there is any."""
-    if ground.cloud.host.files.get(EVIDENCE) is None:
+    if facts.cloud.host.files.get(EVIDENCE) is None:
         return ()
-    return (work.action(ground.host, "the evidence is gone", f"rm -f {EVIDENCE}"),)
+    return (work.action(facts.host, "the evidence is gone", f"rm -f {EVIDENCE}"),)

@@ -90,11 +90,11 @@ def plan(site: Site, facts: Left) -> tuple[Action, ...]:
             lambda key=key: _delete_nic(ec2, key),  # type: ignore[misc]
         )
     for pair in facts.kinds["key pair"]:
-        key = str(pair["KeyPairId"])
+        key = str(pair["KeyName"])
         want(
             "the key pair",
-            f"aws ec2 delete-key-pair --key-pair-id {key}",
-            lambda key=key: ec2.delete_key_pair(KeyPairId=key),  # type: ignore[misc]
+            f"aws ec2 delete-key-pair --key-name {key}",
+            lambda key=key: ec2.delete_key_pair(KeyName=key),  # type: ignore[misc]
         )
     for subnet in facts.kinds["subnet"]:
         key = str(subnet["SubnetId"])

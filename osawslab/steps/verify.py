@@ -11,6 +11,7 @@ from osawslab.steps.trial import Trial
 from osawslab.steps.work import Ground
 
 NAME = "verify"
+look = work.read  # what undo needs: no ping
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,6 @@ def show(site: Site, facts: Seen) -> Shown:
     )
 
 
-def undo(site: Site, facts: Seen) -> tuple[Action, ...]:
+def undo(site: Site, facts: Ground) -> tuple[Action, ...]:
     """Nothing was changed."""
     return ()
