@@ -188,6 +188,8 @@ def test_elastic_ips_lead_to_single_addresses(lab: Lab) -> None:
     assert nic["Association"]["PublicIp"] == "203.0.113.10"
     lab.associate(AllocationId=second, NetworkInterfaceId=lab.nic)  # moves, and pushes out
     assert lab.app.state().enis[lab.nic].eips == {"172.16.10.101": "203.0.113.11"}
+    leads = [each.get("NetworkInterfaceId") for each in lab.ec2.describe_addresses()["Addresses"]]
+    assert leads == [None, lab.nic]
 
 
 def test_the_same_association_again_is_the_same(lab: Lab) -> None:
@@ -270,12 +272,13 @@ def test_a_subnet_that_maps_public_addresses(lab: Lab) -> None:
     assert public() == "203.0.113.128"
     association = lab.associate(AllocationId=lab.eip(), InstanceId=made)
     assert public() == "203.0.113.10"
+    lab.run(SubnetId=lab.a)  # gets the automatic address that is free again
     lab.ec2.disassociate_address(AssociationId=association)
-    assert public() == "203.0.113.128"
+    assert public() == "203.0.113.129"
     lab.ec2.stop_instances(InstanceIds=[made])
     assert public() is None
     lab.ec2.start_instances(InstanceIds=[made])
-    assert public() == "203.0.113.128"
+    assert public() == "203.0.113.129"
 
 
 def test_groups_become_rules(lab: Lab) -> None:
