@@ -52,10 +52,19 @@ class Cloud:
     host: HostFacts
 
     @property
+    def no_openvswitch(self) -> str:
+        """Say why the instance cannot have Open vSwitch; "" where it can."""
+        if not self.host.programs.get("ovs-vsctl") and not self.host.dpkg:
+            return "Open vSwitch is not there and cannot be installed"
+        if not self.host.openvswitch_module and not self.host.tun:
+            return "the kernel has no openvswitch module and /dev/net/tun does not open"
+        return ""
+
+    @property
     def uses_openvswitch(self) -> bool:
-        """Open vSwitch where it is there or can be installed, else Linux bridges."""
+        """Open vSwitch where the instance can have it, else Linux bridges."""
         if self.settings.bridge == "auto":
-            return bool(self.host.programs.get("ovs-vsctl")) or self.host.dpkg
+            return not self.no_openvswitch
         return self.settings.bridge == "openvswitch"
 
     @property

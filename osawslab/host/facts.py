@@ -65,6 +65,7 @@ class HostFacts:
     bridges: Mapping[str, Bridge] | None  # of Open vSwitch; None where it does not run
     port_types: Mapping[str, str]
     openvswitch_module: bool
+    tun: bool  # /dev/net/tun opens: the datapath in user space needs it
     listening: Mapping[str, bool]  # namespace -> an SSH server listens there
     systemd: bool
     dpkg: bool
@@ -126,6 +127,7 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
         },
         port_types={} if switch is None else switch["types"],
         openvswitch_module=told["openvswitch_module"],
+        tun=told["tun"],
         listening=told["listening"],
         systemd=told["systemd"],
         dpkg=told["dpkg"],

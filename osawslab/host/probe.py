@@ -94,6 +94,15 @@ def file(path: str) -> str | None:
         return None
 
 
+def opens(path: str) -> bool:
+    """Say whether a device can be opened, by opening it."""
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
 def listens(netns: str) -> bool:
     """Say whether an SSH server listens in a namespace."""
     found = output("ip", "netns", "exec", netns, "ss", "-H", "-l", "-t", "-n", "sport", "= :22")
@@ -115,6 +124,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         "openvswitch_module": os.path.isdir("/sys/module/openvswitch")
         and (file("/proc/self/uid_map") or "").split()[:1] == ["0"]
         and (file("/proc/self/uid_map") or "").split()[2:] == ["4294967295"],
+        "tun": opens("/dev/net/tun"),
         "drivers": {nic: driver(nic) for nic in given.get("drivers", [])},
         "listening": {name: listens(name) for name in wanted},
         "systemd": os.path.isdir("/run/systemd/system"),

@@ -27,6 +27,12 @@ def _missing(facts: Ground) -> list[str]:
 def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
     """Say what is missing. Raises MissingTool where it cannot be had."""
     cloud, missing = facts.cloud, _missing(facts)
+    if cloud.uses_openvswitch and cloud.no_openvswitch:
+        raise MissingTool(
+            "the settings ask for Open vSwitch, and the instance cannot have it",
+            seen=cloud.no_openvswitch,
+            next='bridge = "auto"',
+        )
     if not cloud.host.dpkg:
         needed = [name for name in missing if name not in OPTIONAL]
         if needed:
@@ -87,10 +93,12 @@ def show(site: Site, facts: Ground) -> Shown:
     """Say which switch the cloud uses and why."""
     if facts.cloud.uses_openvswitch:
         return Shown()
+    why = facts.cloud.no_openvswitch or "the settings say so"
     return Shown(
         notes=(
-            "No Open vSwitch here: the cloud uses Linux bridges. What changes: the provider NIC"
-            " must give its MAC away, since a Linux bridge keeps frames to a port's own MAC.",
+            f"The cloud uses Linux bridges: {why}. What changes: no patch cable and no flows,"
+            " and the provider NIC must give its MAC away, since a Linux bridge keeps frames to a"
+            " port's own MAC.",
         )
     )
 
