@@ -23,7 +23,7 @@ class Quiet:
     def start(self, step: str, total: int) -> None:
         """Show nothing."""
 
-    def action(self, text: str) -> None:
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
         """Show nothing."""
 
     def done(self, text: str) -> None:

@@ -106,7 +106,7 @@ def _do(site: Site, step: str, actions: tuple[Action, ...]) -> None:
     said = "stopped"
     try:
         for action in actions:
-            site.progress.action(action.why)
+            site.progress.action(action.why, where=action.where, command=action.command)
             action.do()
         said = "done"
     finally:

@@ -23,8 +23,8 @@ class Progress(Protocol):
     def start(self, step: str, total: int) -> None:
         """Begin a step of so many actions."""
 
-    def action(self, text: str) -> None:
-        """Begin an action."""
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
+        """Begin an action: why it is done, where, and what a person would type."""
 
     def done(self, text: str) -> None:
         """End the step."""

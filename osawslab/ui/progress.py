@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, Protocol, TextIO
 
-import IPython.display
-import ipywidgets
-
 
 class Progress(Protocol):
     """Where a step says what it does. `done` ends it, also when the step failed."""
@@ -22,7 +19,7 @@ class Progress(Protocol):
     def start(self, step: str, total: int) -> None:
         """Begin a step of `total` actions."""
 
-    def action(self, text: str) -> None:
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
         """Say which action is being done now."""
 
     def done(self, text: str) -> None:
@@ -35,7 +32,7 @@ class NoProgress:
     def start(self, step: str, total: int) -> None:
         """Do nothing."""
 
-    def action(self, text: str) -> None:
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
         """Do nothing."""
 
     def done(self, text: str) -> None:
@@ -61,10 +58,15 @@ class TerminalProgress:
         """Begin; nothing is written before the first action."""
         self.step, self.total, self.at = step, total, 0
 
-    def action(self, text: str) -> None:
-        """Write "step 1/3: text"."""
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
+        """Write "step 1/3: text", and below it where and what is typed for it."""
         self.at += 1
         self._line(f"{self.step} {self.at}/{self.total}", text, "36")
+        if command:
+            first, *others = command.expandtabs().splitlines()
+            self._plain(f"  {where:<10}{first}")
+            for each in others:
+                self._plain(" " * 12 + each)
 
     def done(self, text: str) -> None:
         """Write "step: text"."""
@@ -72,7 +74,10 @@ class TerminalProgress:
 
     def _line(self, head: str, text: str, code: str) -> None:
         head = f"\x1b[{code}m{head}:\x1b[0m" if self.colour else f"{head}:"
-        self.stream.write(f"{head} {line(text)}\n")
+        self._plain(f"{head} {line(text)}")
+
+    def _plain(self, text: str) -> None:
+        self.stream.write(text + "\n")
         self.stream.flush()
 
 
@@ -88,7 +93,7 @@ class HtmlProgress:
         self.step, self.total, self.at = step, total, 0
         self.show(progress_html(step, 0, total, "begins"))
 
-    def action(self, text: str) -> None:
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
         """Show which action is being done now."""
         self.at += 1
         self.show(progress_html(self.step, self.at, self.total, text))
@@ -107,6 +112,9 @@ class NotebookProgress(HtmlProgress):
 
     def start(self, step: str, total: int) -> None:
         """Show the widget; one that an earlier step left is taken away."""
+        import IPython.display
+        import ipywidgets
+
         self._close()
         self.widget = ipywidgets.HTML()
         super().start(step, total)
@@ -156,7 +164,9 @@ def progress(environ: Mapping[str, str] | None = None) -> Progress:
     environ = os.environ if environ is None else environ
     if environ.get("OSAWSLAB_PROGRESS") == "0":
         return NoProgress()
-    shell: Any = IPython.get_ipython  # None where no IPython runs
-    if type(shell()).__name__ == "ZMQInteractiveShell":
+    # Only a process that has IPython imported can be its kernel.
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if type(shell).__name__ == "ZMQInteractiveShell":
         return NotebookProgress()
     return TerminalProgress(environ=environ)

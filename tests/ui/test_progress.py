@@ -66,6 +66,19 @@ def test_lines_in_a_terminal(
     assert text == LINES
 
 
+def test_a_terminal_shows_what_a_person_would_type() -> None:
+    out = io.StringIO()
+    on = TerminalProgress(out, {})
+    on.start("networks", 1)
+    on.action("the chains", where="instance", command="iptables-restore <<'END'\n*nat\nEND")
+    assert out.getvalue() == (
+        "networks 1/1: the chains\n"
+        "  instance  iptables-restore <<'END'\n"
+        "            *nat\n"
+        "            END\n"
+    )
+
+
 def test_a_terminal_counts_anew_with_each_step() -> None:
     out = io.StringIO()
     on = TerminalProgress(out, {})
