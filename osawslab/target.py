@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from osawslab.errors import BadSetting
-from osawslab.region import local
+from osawslab.region import folders, local
 from osawslab.settings import Settings
 
 
@@ -98,6 +98,6 @@ def _local(region: local.Region) -> Target:
         client,
         region.connect,
         LocalVantage(region),
-        local.state_folder(region.name),
+        folders.state_folder(region.name),
         f"{region.pid} {region.endpoint}",
     )

@@ -140,3 +140,9 @@ def host_key(ec2: Any, instance_id: str) -> str:
     data = found.get("UserData", {}).get("Value", "")
     text = base64.b64decode(data).decode()
     return str(json.loads(text.partition("\n")[2])["ssh_keys"]["ed25519_public"])
+
+
+def ena(ec2: Any, instance_type: str) -> bool:
+    """Say whether an instance type's NICs need the ena driver, as every Nitro type's do."""
+    found = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
+    return bool(found["NetworkInfo"]["EnaSupport"] == "required")

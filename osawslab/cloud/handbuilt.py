@@ -35,6 +35,7 @@ PROGRAMS = {
 FOLDER = "/var/lib/osawslab"
 NOTE = f"{FOLDER}/registered-mac"  # the tutorial's note of the NIC's MAC
 EVIDENCE = f"{FOLDER}/the-drop.json"
+REFUSAL = f"{FOLDER}/mac-refusal"  # what the NIC's driver said to another MAC
 VM_FOLDER = f"{FOLDER}/vm"
 VM_HOST_KEY = f"{VM_FOLDER}/host_key.pub"
 ALIAS = "osawslab provider "  # followed by the registered MAC
@@ -143,7 +144,7 @@ def read(host: SshHost, settings: Settings, registered_mac: str) -> Cloud:
         host,
         netns=(called.router_netns, called.vm_netns),
         programs=(*PROGRAMS, "apt-get"),
-        files=(NOTE, EVIDENCE, VM_HOST_KEY, *interfaces.PATHS),
+        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, *interfaces.PATHS),
         openvswitch=True,
     )
     return Cloud(settings, called, registered_mac, facts)

@@ -35,6 +35,7 @@ class Names:
     vm_netns: str
     vm_mac: str
     other_mac: str  # what the provider NIC gets when it gives its MAC away
+    bridge_mac: str  # of the provider bridge's own port, where the NIC shares its MAC
     integration: str = "br-int"
 
 
@@ -58,4 +59,5 @@ def names(lab: str, vm: str) -> Names:
         vm_netns=f"vm-{vm}",
         vm_mac=_mac(lab, "vm", "fa:16:3e"),
         other_mac=_mac(lab, "other", "02:0b:ad"),
+        bridge_mac=_mac(lab, "bridge", "02:0b:1d"),
     )

@@ -62,6 +62,7 @@ class HostFacts:
     files: Mapping[str, str | None]
     netns: tuple[str, ...]
     namespaces: Mapping[str, Namespace]  # "" is the host's own
+    fdb: tuple[Mapping[str, Any], ...]  # as `bridge -j fdb` gives it
     bridges: Mapping[str, Bridge] | None  # of Open vSwitch; None where it does not run
     port_types: Mapping[str, str]
     openvswitch_module: bool
@@ -78,6 +79,23 @@ class HostFacts:
     def root(self) -> Namespace:
         """The host's own namespace."""
         return self.namespaces[""]
+
+    def forwards_locally(self, mac: str, port: str) -> bool:
+        """Say whether a Linux bridge keeps the frames for a port's own MAC to the host."""
+        return any(
+            entry["mac"] == mac
+            and entry["ifname"] == port
+            and entry.get("master")
+            and entry.get("state") == "permanent"
+            for entry in self.fdb
+        )
+
+    def forwards_to(self, mac: str, port: str) -> bool:
+        """Say whether a Linux bridge has a static entry that leads a MAC to a port."""
+        return any(
+            entry["mac"] == mac and entry["ifname"] == port and entry.get("state") == "static"
+            for entry in self.fdb
+        )
 
     def namespace(self, name: str) -> Namespace:
         """Give a namespace; an empty one where it does not exist."""
@@ -119,6 +137,7 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
             )
             for name, found in told["namespaces"].items()
         },
+        fdb=tuple(told["fdb"]),
         bridges=None
         if switch is None
         else {

@@ -119,6 +119,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         "files": {path: file(path) for path in given.get("files", [])},
         "netns": netns,
         "namespaces": {name: namespace(name) for name in ["", *wanted]},
+        "fdb": json.loads(output("bridge", "-j", "fdb", "show") or "[]"),
         "openvswitch": openvswitch() if given.get("openvswitch") else None,
         # The kernel's own datapath: its module is loaded, and all of the machine's ids are ours.
         "openvswitch_module": os.path.isdir("/sys/module/openvswitch")

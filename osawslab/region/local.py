@@ -16,62 +16,28 @@ import select
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, RegionGone
+from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, Refused, RegionGone
 from osawslab.region import machine, tier
+from osawslab.region.folders import (
+    hand_over,
+    private_folder,
+    runtime_folder,
+    state_folder,
+    write_private,
+)
+from osawslab.region.folders import state_home as state_home
 
 START_SECONDS = 60.0
 END_SECONDS = 10.0
-
-
-def state_home() -> Path:
-    """Give the folder that holds every lab's state."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(home) / "osawslab"
-
-
-def state_folder(name: str) -> Path:
-    """Give a lab's state folder."""
-    return state_home() / name
-
-
-def runtime_folder(name: str) -> Path:
-    """Give a lab's folder for sockets: short, since a socket's path has 107 bytes at most."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    parent = Path(base) / "osawslab" if base else Path(f"/tmp/osawslab-{os.getuid()}")
-    return parent / sha256(str(state_folder(name)).encode()).hexdigest()[:12]
-
-
-def private_folder(path: Path) -> Path:
-    """Make a folder that only this user can read; refuse one that somebody else made."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = path.stat()
-    except OSError as error:
-        raise NoPlaceToRun(
-            f"the folder {path} cannot be made",
-            seen=str(error),
-            next="export XDG_STATE_HOME=/some/folder/of/yours",
-        ) from None
-    if about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) & 0o077:
-        if about.st_uid != os.getuid():
-            raise NoPlaceToRun(
-                f"the folder {path} belongs to somebody else",
-                seen=f"uid {about.st_uid}",
-                next="export XDG_RUNTIME_DIR=/some/folder/of/yours",
-            )
-        path.chmod(0o700)
-    return path
 
 
 @dataclass(frozen=True)
@@ -203,15 +169,6 @@ def _keys(folder: Path) -> dict[str, str]:
     return made
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only this user can read, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    part.replace(path)
-
-
 def _start(name: str, region: str) -> Region:
     folder, runtime = state_folder(name), private_folder(runtime_folder(name))
     chosen, _ = tier.choose()
@@ -247,7 +204,7 @@ def _start(name: str, region: str) -> Region:
         given.seek(0)
         # setsid forks: nobody's child, so Ctrl-C and the end of the caller do not reach it.
         subprocess.run(
-            ["setsid", "--fork", "sh", "-c", f'echo $$ >&{writer}; exec "$@"', "sh",
+            ["setsid", "--fork", "sh", "-c", f'echo $$ > /proc/self/fd/{writer}; exec "$@"', "sh",
              *tier.arguments(chosen), sys.executable, "-P", "-m", "osawslab.region.process"],
             pass_fds=(api.fileno(), control.fileno(), writer, alive.fileno()),
             stdin=given, stdout=log, stderr=log, cwd="/", env=_environment(), check=True,
@@ -257,6 +214,7 @@ def _start(name: str, region: str) -> Region:
         pid = _ready(told, folder / "region.log")
     made = Region(name, f"http://127.0.0.1:{port}", region, tier=chosen, pid=pid, **keys)
     write_private(runtime / "region.json", json.dumps(vars(made)))
+    hand_over(name)
     return made
 
 
@@ -302,7 +260,12 @@ def _end_processes(name: str) -> bool:
     path = runtime_folder(name) / "region.json"
     lived = _locked(name)
     if lived:
-        _kill(name)
+        if not _kill(name) and _locked(name):
+            raise Refused(
+                f"the region of lab {name!r} is not yours to end",
+                seen="its processes belong to another user, most likely to root",
+                next="sudo ./lab down",
+            )
         deadline = time.monotonic() + END_SECONDS
         while _locked(name):
             if time.monotonic() > deadline:
@@ -316,23 +279,29 @@ def _end_processes(name: str) -> bool:
     return lived
 
 
-def _kill(name: str) -> None:
+def _kill(name: str) -> int:
     """Kill those that hold the lab's lock; the first of them takes all others with it.
 
-    The holders are read from the kernel (`/proc/*/fd`), so a half-started region ends too.
+    Returns how many there were. They are read from the kernel (proc_pid_fdinfo(5), `lock`), so a
+    half-started region ends too, and a process that only looks whether one lives is left alone.
     """
     about = (state_folder(name) / "alive").stat()
+    killed = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
         try:
             for descriptor in (entry / "fd").iterdir():
                 held = descriptor.stat()
-                if (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino):
+                if (held.st_dev, held.st_ino) != (about.st_dev, about.st_ino):
+                    continue
+                if "FLOCK" in (entry / "fdinfo" / descriptor.name).read_text():
                     os.kill(int(entry.name), signal.SIGKILL)
+                    killed += 1
                     break
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
+    return killed
 
 
 def remove(name: str) -> bool:
@@ -341,7 +310,14 @@ def remove(name: str) -> bool:
     if not folder.is_dir():
         return False
     stop(name)
-    shutil.rmtree(folder)
+    try:
+        shutil.rmtree(folder)
+    except PermissionError as error:
+        raise Refused(
+            f"the state of lab {name!r} is not yours to remove",
+            seen=str(error),
+            next="sudo ./lab down",
+        ) from None
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
     return True

@@ -75,6 +75,7 @@ class Network:
 
     netns: str
     links: Mapping[str, tuple[str, ...]]  # link -> ip lines that make it
+    filters: Mapping[str, tuple[str, ...]]  # port -> tc lines that join the parts of its NIC
     owners: Mapping[str, str]  # port -> instance's namespace, kept as the port's alias
     settings: tuple[str, ...]  # ip lines that are idempotent
     fdb: tuple[str, ...]  # bridge lines
@@ -103,6 +104,7 @@ def _network(state: State, vpc: str) -> Network:
     owners: dict[str, str] = {}
     settings: list[str] = []
     fdb: list[str] = []
+    filters: dict[str, tuple[str, ...]] = {}
     for key in sorted({eni.subnet for eni in enis}):
         bridge, cidr = bridge_name(key), IPv4Network(subnets[key].cidr)
         links[bridge] = (
@@ -117,9 +119,16 @@ def _network(state: State, vpc: str) -> Network:
         netns = instance_netns(instance.id, instance.boots)
         nic = nic_name(instance.type, eni.device_index)
         owners[port] = netns
+        if driver(instance.type) == "vif":
+            cable = (
+                f"link add {port} mtu {VPC_MTU} type veth peer name {nic} netns {netns}"
+                f" address {eni.mac} mtu {VPC_MTU}",
+            )
+        else:
+            cable, joined = _ena(port, nic, netns, eni.mac)
+            filters[port] = joined
         links[port] = (
-            f"link add {port} mtu {VPC_MTU} type veth peer name {nic} netns {netns}"
-            f" address {eni.mac} mtu {VPC_MTU}",
+            *cable,
             f"link set {port} alias {netns}",
             f"link set {port} master {bridge} up",
             f"link set {port} type bridge_slave learning off flood off mcast_flood off"
@@ -134,12 +143,44 @@ def _network(state: State, vpc: str) -> Network:
     return Network(
         vpc_netns(vpc),
         links,
+        filters,
         owners,
         tuple(settings),
         tuple(fdb),
         rules(state, enis, subnets),
         eips,
     )
+
+
+def ena_name(port: str) -> str:
+    """Name the device that holds the MAC of an `ena` NIC."""
+    return "n-" + port[2:]
+
+
+def _ena(port: str, nic: str, netns: str, mac: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Make a NIC whose MAC cannot be changed: ip lines, and tc lines.
+
+    ENA's driver has no ndo_set_mac_address (amzn-drivers, ena_netdev.c), so the kernel answers
+    EOPNOTSUPP. `ifb` has none either, and a macvlan in passthru mode hands the change down to
+    the device below it.
+    """
+    low, leg = ena_name(port), "l-" + port[2:]
+    cable = (
+        f"link add {low} address {mac} mtu {VPC_MTU} type ifb",
+        f"link set {low} up promisc on",
+        f"link add {port} mtu {VPC_MTU} type veth peer name {leg} mtu {VPC_MTU}",
+        f"link set {leg} up promisc on",
+        f"link add link {low} name {nic} netns {netns} mtu {VPC_MTU} type macvlan mode passthru",
+    )
+    joined = (
+        f"qdisc add dev {low} clsact",
+        f"qdisc add dev {leg} clsact",
+        f"filter add dev {low} egress protocol all prio 1 u32 match u32 0 0"
+        f" action mirred egress redirect dev {leg}",
+        f"filter add dev {leg} ingress protocol all prio 1 u32 match u32 0 0"
+        f" action mirred ingress redirect dev {low}",
+    )
+    return cable, joined
 
 
 def birth(netns: str) -> tuple[str, str]:

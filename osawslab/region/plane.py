@@ -144,11 +144,19 @@ def _reconcile_vpc(netns: str, net: network.Network) -> None:
     stale = {name for name in ours if name not in net.links}
     stale |= {name for name in ours & net.owners.keys() if have[name] != net.owners[name]}
     new = [name for name in net.links if name not in have or name in stale]
-    lines = [f"link del {name}" for name in sorted(stale)]
+    remade = stale | set(new)
+    lines = [
+        f"link del {name}"
+        for name in sorted({*stale, *map(network.ena_name, remade)})
+        if name in have
+    ]
     for name in new:
         lines += net.links[name]
     lines += net.settings
     batch(netns, "".join(line + "\n" for line in lines))
+    joined = [line for name in new for line in net.filters.get(name, ())]
+    if joined:
+        run(["tc", "-n", netns, "-batch", "-"], "".join(line + "\n" for line in joined))
     _offloads_off(netns, [name for name in new if name.startswith("p-")])
     if net.fdb:
         run(["bridge", "-n", netns, "-batch", "-"], "".join(line + "\n" for line in net.fdb))
