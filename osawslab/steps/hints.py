@@ -5,26 +5,26 @@ from __future__ import annotations
 LEVELS = 3
 HINTS: dict[str, tuple[str, str, str]] = {
     "provision": (
-        "Look at the plan: lab.plan(\"provision\"). It lists what AWS still lacks, in the order in"
+        'Look at the plan: lab.plan("provision"). It lists what AWS still lacks, in the order in'
         " which AWS can make it.",
         "Two things count later. Two NICs in two subnets: one for you, one for the router. And two"
         " Elastic IPs: without a public address no packet leaves a VPC.",
         "Type lab.provision(). If it stopped half way, type it again: it goes on from there.",
     ),
     "install_cloud": (
-        "Look at the instance, not at AWS: lab.check(\"install_cloud\").",
+        'Look at the instance, not at AWS: lab.check("install_cloud").',
         "Open vSwitch must run, and there must be a bridge br-int. VMs and routers plug into it."
         " Nothing of it touches the provider NIC yet.",
         'Type lab.install_cloud(). What is missing, as commands: lab.plan("install_cloud")',
     ),
     "provider_nic": (
-        "Look at the second NIC of the instance: lab.shell(\"ip addr show eth1\").",
+        'Look at the second NIC of the instance: lab.shell("ip addr show eth1").',
         "It must be up, without an address, and a port of br-example. And its registered MAC must"
         " be written down before anything changes it: on the swap you will need it.",
         'Type lab.provider_nic(). What is missing, as commands: lab.plan("provider_nic")',
     ),
     "networks": (
-        "Look into the router. It is a network namespace: lab.shell(\"ip netns\").",
+        'Look into the router. It is a network namespace: lab.shell("ip netns").',
         "Its port qg-… must have exactly the address that AWS has registered for the provider NIC,"
         " and its default route must lead to the VPC's router, the first address of the subnet."
         " No other address may be on qg-….",
@@ -35,7 +35,7 @@ HINTS: dict[str, tuple[str, str, str]] = {
         "Compare it with the MAC that AWS has registered for the provider NIC. The VPC lets a"
         " frame out only with that MAC and the address that belongs to it.",
         "Type lab.see_the_drop(). On a lab that is past the swap it shows what was seen then;"
-        " lab.reset(\"swap_mac\") brings that moment back.",
+        ' lab.reset("swap_mac") brings that moment back.',
     ),
     "swap_mac": (
         "Look at two MACs in the picture: the registered one at the VPC, and the one that the"
