@@ -10,8 +10,9 @@ from typing import Any
 
 from osawslab.errors import BadSetting, LabBusy, StepNotReady
 from osawslab.host.ssh import SshHost
-from osawslab.report import Checks, Plan, Report, Table
+from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
+from osawslab.steps import publish_vm, work
 from osawslab.steps import run as steps
 from osawslab.steps.site import Progress, Site
 from osawslab.target import open_target
@@ -99,7 +100,8 @@ class Lab:
 
     def catch_up(self, step: str) -> None:
         """Run what is missing before a step. Raises CheckFailed's kin where one does not hold."""
-        for before in steps.TOUR[: steps.TOUR.index(self._known(step))]:
+        tour = (*steps.TOUR, "tear_down")
+        for before in tour[: tour.index(self._known(step))]:
             report = self.run(before)
             if not report.ok:
                 failed = next(check for check in report.checks if not check)
@@ -163,6 +165,35 @@ class Lab:
         report = self.run("tear_down")
         self.close()
         return report
+
+    def client(self, service: str = "ec2") -> Any:
+        """Give the boto3 client that the steps use: "ec2", "ssm" or "sts"."""
+        return self._site().target.client(service)
+
+    def connection(self, to: str = "instance") -> Any:
+        """Give the open fabric Connection to the instance, or to the VM by its Elastic IP.
+
+        Raises StepNotReady, CannotReach.
+        """
+        return self._host(to).connection()
+
+    def shell(self, command: str, on: str = "instance") -> Shell:
+        """Run a command by SSH as root, on the instance or on the VM, and show what it prints.
+
+        Raises StepNotReady, StepFailed, CannotReach.
+        """
+        host = self._host(on)
+        output = host.run(command) if on == "instance" else host.plain(command)
+        return Shell(command, output.rstrip())
+
+    def _host(self, name: str) -> SshHost:
+        if name not in ("instance", "vm"):
+            raise BadSetting(f"there is no host {name!r}", seen=name, next="one of: instance, vm")
+        site = self._site()
+        with steps.own_errors("ssh"):
+            return (
+                site.instance.host if name == "instance" else publish_vm.vm(site, work.read(site))
+            )
 
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""

@@ -64,6 +64,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Shell:
+    """A command that was run on a host, shown as what it printed."""
+
+    command: str
+    output: str  # without the last newline
+
+    def __repr__(self) -> str:
+        return self.output
+
+
+@dataclass(frozen=True)
 class Picture:
     """An SVG with the words that say the same; shown as an image, also in untrusted notebooks."""
 

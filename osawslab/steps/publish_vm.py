@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from osawslab.cloud.handbuilt import VM_HOST_KEY, Cloud, Want
 from osawslab.errors import CannotReach, LabTimeout, StepFailed, StepNotReady
+from osawslab.host.ssh import SshHost
 from osawslab.report import Action, Check
 from osawslab.steps import trial, work
 from osawslab.steps.site import Shown, Site
@@ -49,17 +50,22 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
     return work.actions(facts.host, wants)
 
 
-def login(site: Site, facts: Ground) -> tuple[str, str]:
-    """Log in to the VM through the Elastic IP: its host name, or "" and what was seen."""
+def vm(site: Site, facts: Ground) -> SshHost:
+    """Give the VM as a host at the provider NIC's Elastic IP. Raises StepNotReady."""
     key = facts.cloud.host.files.get(VM_HOST_KEY)
     if not key:
         raise StepNotReady("there is no VM yet", seen="no host key", next="lab.networks()")
+    return site.host_at(facts.provider_eip, key, "root", site.settings.published_port)
+
+
+def login(site: Site, facts: Ground) -> tuple[str, str]:
+    """Log in to the VM through the Elastic IP: its host name, or "" and what was seen."""
+    guest = vm(site, facts)
     if not facts.provider_eip:
         return "", "the provider NIC has no Elastic IP"
-    vm = site.host_at(facts.provider_eip, key, "root", site.settings.published_port)
     try:
-        vm.wait(LOGIN_SECONDS)
-        return vm.plain("hostname").strip(), ""
+        guest.wait(LOGIN_SECONDS)
+        return guest.plain("hostname").strip(), ""
     except (CannotReach, LabTimeout, StepFailed) as error:
         return "", error.seen or error.what
 
