@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Region:
     endpoint: str
     region: str
     access_key: str
-    secret_key: str
+    secret_key: str = field(repr=False)
     tier: str
     pid: int
 
@@ -170,7 +170,9 @@ def _keys(folder: Path) -> dict[str, str]:
 
 
 def _start(name: str, region: str) -> Region:
-    folder, runtime = state_folder(name), private_folder(runtime_folder(name))
+    folder, runtime = state_folder(name), runtime_folder(name)
+    private_folder(runtime.parent)
+    private_folder(runtime)
     chosen, _ = tier.choose()
     keys = _keys(folder)
     with contextlib.ExitStack() as ours:

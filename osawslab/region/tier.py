@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osawslab.errors import BadSetting, NoPlaceToRun
+from osawslab.region.folders import owner
 
 # What the region's process does first, each with real words when it is refused.
 _TRY = (
@@ -78,7 +79,8 @@ def choose(environ: Sequence[tuple[str, str]] | None = None) -> tuple[str, list[
             next="unset OSAWSLAB_TIER",
         )
     tried: list[Tier] = []
-    for name in [forced] if forced else list(_ARGUMENTS):
+    # In a user namespace root has no power over the files of the caller that it works for.
+    for name in [forced] if forced else ("root",) if owner() else _ARGUMENTS:
         tried.append(attempt(name))
         if tried[-1].works:
             return name, tried
