@@ -45,34 +45,40 @@ def capture(nic: str, path: str) -> subprocess.Popen[bytes] | None:
     return process
 
 
-def main(given: dict[str, Any]) -> dict[str, Any]:
-    """Forget the neighbour, capture, ping, stop; what was sent, received and captured."""
-    os.environ["PATH"] = PATH
-    enter = ["ip", "netns", "exec", given["netns"]]
+def forget(given: dict[str, Any]) -> None:
+    """Let the router forget what it learned about its neighbours."""
     subprocess.run(
         ["ip", "-n", given["netns"], "neigh", "flush", "dev", given["device"]],
         capture_output=True,
         check=False,
     )
+
+
+def main(given: dict[str, Any]) -> dict[str, Any]:
+    """Forget the neighbour, capture, ping, stop; what was sent, received and captured."""
+    os.environ["PATH"] = PATH
+    enter = ["ip", "netns", "exec", given["netns"]]
+    forget(given)
     with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         os.chmod(file.name, 0o666)
         process = capture(given["nic"], file.name) if given.get("nic") else None
         done = subprocess.run(
-            [*enter, "ping", "-n", "-c", str(given["count"]), "-i", "0.2", "-W", "1",
+            [*enter, "ping", "-n", "-c", str(given["count"]), "-i", "0.05", "-W", "1",
              given["address"]],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
+        neighbours = subprocess.run(
+            ["ip", "-n", given["netns"], "-j", "neigh", "show", "dev", given["device"]],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        forget(given)  # else the kernel goes on asking who-has, and the drops are counted
         if process is not None:
             process.send_signal(signal.SIGINT)
             process.wait()
         with open(file.name, "rb") as captured:
             data = captured.read()
-    neighbours = subprocess.run(
-        ["ip", "-n", given["netns"], "-j", "neigh", "show", "dev", given["device"]],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
     found = re.search(r"(\d+) packets transmitted, (\d+) received", done.stdout)
     return {
         "sent": int(found.group(1)) if found else 0,
