@@ -145,7 +145,7 @@ def read(host: SshHost, settings: Settings, registered_mac: str) -> Cloud:
         netns=(called.router_netns, called.vm_netns),
         programs=(*PROGRAMS, "apt-get"),
         files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, *interfaces.PATHS),
-        openvswitch=True,
+        bridges=(called.integration, settings.provider_bridge),
     )
     return Cloud(settings, called, registered_mac, facts)
 

@@ -61,7 +61,7 @@ def wants(cloud: Cloud) -> Iterator[Want]:
     )
     name = shlex.quote(settings.vm_name)
     yield Want(
-        cloud.host.listening.get(netns, False),
+        cloud.host.namespace(netns).listens,
         "it boots: its own host name and processes, and an SSH server as in CirrOS (dropbear)",
         "mkdir -p -m 700 /root/.ssh"
         " && cat ~admin/.ssh/authorized_keys > /root/.ssh/authorized_keys"

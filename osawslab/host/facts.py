@@ -34,6 +34,7 @@ class Namespace:
     routes: tuple[Mapping[str, Any], ...]
     iptables: str = ""
     forwards: bool = False
+    listens: bool = False  # an SSH server listens there
 
     def has_default(self, gateway: str, device: str) -> bool:
         """Say whether the default route leads to a gateway by a device."""
@@ -67,7 +68,6 @@ class HostFacts:
     port_types: Mapping[str, str]
     openvswitch_module: bool
     tun: bool  # /dev/net/tun opens: the datapath in user space needs it
-    listening: Mapping[str, bool]  # namespace -> an SSH server listens there
     systemd: bool
     dpkg: bool
     netplan: bool
@@ -108,14 +108,14 @@ def read(
     netns: Sequence[str] = (),
     programs: Sequence[str] = (),
     files: Sequence[str] = (),
-    openvswitch: bool = False,
+    bridges: Sequence[str] = (),
 ) -> HostFacts:
     """Read the facts asked for, in one SSH round trip. Raises StepFailed, CannotReach."""
     given = {
         "netns": list(netns),
         "programs": list(programs),
         "files": list(files),
-        "openvswitch": openvswitch,
+        "bridges": list(bridges),
     }
     source = Path(probe.__file__).read_text()
     return parse(host.script(source, **given))
@@ -133,7 +133,8 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
                 {link["ifname"]: _link(link) for link in found["links"] if link},
                 tuple(found["routes"]),
                 found.get("iptables", ""),
-                found.get("forward") == "1",
+                found.get("forward", "").strip() == "1",
+                bool(found.get("listening", "").strip()),
             )
             for name, found in told["namespaces"].items()
         },
@@ -147,7 +148,6 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
         port_types={} if switch is None else switch["types"],
         openvswitch_module=told["openvswitch_module"],
         tun=told["tun"],
-        listening=told["listening"],
         systemd=told["systemd"],
         dpkg=told["dpkg"],
         netplan=told["netplan"],

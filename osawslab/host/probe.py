@@ -7,9 +7,9 @@ host only the standard library is used, and only machine formats are read.
 # The part below runs on the host. GIVEN comes from `SshHost.script`.
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 import shutil
 import subprocess
 from typing import Any
@@ -17,72 +17,75 @@ from typing import Any
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+RUNNING: dict[tuple[str, ...], subprocess.Popen[str]] = {}
+
+
+def begin(*words: str) -> None:
+    """Start a program whose output is asked for later: many at once take little longer."""
+    with contextlib.suppress(FileNotFoundError):
+        RUNNING[words] = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+
 def output(*words: str) -> str:
-    """Run a program; its output, "" when it fails or is not there."""
-    try:
-        return subprocess.run(words, capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:
-        return ""
+    """Give a program's output; "" when it fails or is not there."""
+    if words not in RUNNING:
+        begin(*words)
+    return RUNNING.pop(words).communicate()[0] if words in RUNNING else ""
+
+
+def commands(name: str) -> dict[str, tuple[str, ...]]:
+    """List what tells of a network namespace ("" is the host's)."""
+    ip = ("ip", "-n", name) if name else ("ip",)
+    asked = {"links": (*ip, "-j", "-d", "addr", "show"), "routes": (*ip, "-j", "route", "show")}
+    if name:
+        inside = ("ip", "netns", "exec", name)
+        asked["iptables"] = (*inside, "iptables-save")
+        asked["forward"] = (*inside, "cat", "/proc/sys/net/ipv4/ip_forward")
+        asked["listening"] = (*inside, "ss", "-H", "-l", "-t", "-n", "sport", "=", ":22")
+    return asked
 
 
 def namespace(name: str) -> dict[str, Any]:
-    """Read links, addresses, routes and firewall of a network namespace ("" is the host's)."""
-    ip = ["ip", *(["-n", name] if name else [])]
-    inside = ["ip", "netns", "exec", name] if name else []
-    facts = {
-        "links": json.loads(output(*ip, "-j", "-d", "addr", "show") or "[]"),
-        "routes": json.loads(output(*ip, "-j", "route", "show") or "[]"),
-    }
-    if name:
-        facts["iptables"] = output(*inside, "iptables-save")
-        facts["forward"] = output(*inside, "cat", "/proc/sys/net/ipv4/ip_forward").strip()
-    return facts
+    """Read links, addresses, routes and firewall of a network namespace."""
+    told = {key: output(*words) for key, words in commands(name).items()}
+    return {**told, **{key: json.loads(told[key] or "[]") for key in ("links", "routes")}}
+
+
+FDB = ("bridge", "-j", "fdb", "show")
+SWITCH = (
+    "ovs-vsctl", "--timeout=5", "-f", "json",
+    "--", "--columns=name,ports,datapath_type", "list", "Bridge",
+    "--", "--columns=_uuid,name,tag", "list", "Port",
+    "--", "--columns=name,type", "list", "Interface",
+)  # fmt: skip
 
 
 def openvswitch() -> dict[str, Any] | None:
     """Read Open vSwitch's database: bridges and their ports; None where it does not run."""
-    listed = output(
-        "ovs-vsctl",
-        "--timeout=5",
-        "-f",
-        "json",
-        "--columns=name,ports,datapath_type",
-        "list",
-        "Bridge",
-    )
-    if not listed:
+    tables = [json.loads(line)["data"] for line in output(*SWITCH).splitlines()]
+    if len(tables) != 3:
         return None
-    tables = {}
-    for table, columns in (("Port", "_uuid,name,tag"), ("Interface", "name,type,options")):
-        text = output(
-            "ovs-vsctl", "--timeout=5", "-f", "json", "--columns=" + columns, "list", table
-        )
-        tables[table] = json.loads(text)["data"]
-    ports = {
-        row[0][1]: (row[1], row[2] if isinstance(row[2], int) else 0) for row in tables["Port"]
-    }
+    ports = {row[0][1]: (row[1], row[2] if isinstance(row[2], int) else 0) for row in tables[1]}
     bridges = {}
-    for name, members, datapath in json.loads(listed)["data"]:
+    for name, members, datapath in tables[0]:
         ids = members[1] if members[0] == "set" else [members]
         found = dict(ports[key[1]] for key in ids)
         found.pop(name, None)
         bridges[name] = {"ports": found, "datapath": datapath, "flows": flows(name)}
-    return {"bridges": bridges, "types": {row[0]: row[1] for row in tables["Interface"]}}
+    return {"bridges": bridges, "types": {row[0]: row[1] for row in tables[2]}}
+
+
+def dump(bridge: str) -> tuple[str, ...]:
+    """Name the command that tells a bridge's flows without what changes by itself."""
+    return ("ovs-ofctl", "dump-flows", "--names", "--no-stats", bridge)
 
 
 def flows(bridge: str) -> list[str]:
-    """Read a bridge's flows without what changes by itself."""
-    text = output("ovs-ofctl", "dump-flows", "--names", "--no-stats", bridge)
+    """Read a bridge's flows."""
+    text = output(*dump(bridge))
     return sorted(line.strip() for line in text.splitlines() if "actions" in line)
-
-
-def driver(nic: str) -> str:
-    """Name a NIC's driver; "" for what has none."""
-    path = f"/sys/class/net/{nic}/device/driver"
-    if os.path.exists(path):
-        return os.path.basename(os.path.realpath(path))
-    found = re.search(r"^driver: (\S+)", output("ethtool", "-i", nic), re.M)
-    return found.group(1) if found else ""
 
 
 def file(path: str) -> str | None:
@@ -103,31 +106,28 @@ def opens(path: str) -> bool:
     return True
 
 
-def listens(netns: str) -> bool:
-    """Say whether an SSH server listens in a namespace."""
-    found = output("ip", "netns", "exec", netns, "ss", "-H", "-l", "-t", "-n", "sport", "= :22")
-    return bool(found.strip())
-
-
 def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     os.environ["PATH"] = PATH
     netns = sorted(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else []
     wanted = [name for name in given.get("netns", []) if name in netns]
+    for words in (SWITCH, FDB, *map(dump, given.get("bridges", []))):
+        begin(*words)
+    for name in ["", *wanted]:
+        for words in commands(name).values():
+            begin(*words)
     return {
         "programs": {name: shutil.which(name) or "" for name in given.get("programs", [])},
         "files": {path: file(path) for path in given.get("files", [])},
         "netns": netns,
         "namespaces": {name: namespace(name) for name in ["", *wanted]},
-        "fdb": json.loads(output("bridge", "-j", "fdb", "show") or "[]"),
-        "openvswitch": openvswitch() if given.get("openvswitch") else None,
+        "fdb": json.loads(output(*FDB) or "[]"),
+        "openvswitch": openvswitch(),
         # The kernel's own datapath: its module is loaded, and all of the machine's ids are ours.
         "openvswitch_module": os.path.isdir("/sys/module/openvswitch")
         and (file("/proc/self/uid_map") or "").split()[:1] == ["0"]
         and (file("/proc/self/uid_map") or "").split()[2:] == ["4294967295"],
         "tun": opens("/dev/net/tun"),
-        "drivers": {nic: driver(nic) for nic in given.get("drivers", [])},
-        "listening": {name: listens(name) for name in wanted},
         "systemd": os.path.isdir("/run/systemd/system"),
         "dpkg": os.path.exists("/var/lib/dpkg/status"),
         "netplan": os.path.isdir("/etc/netplan") and bool(shutil.which("netplan")),

@@ -40,7 +40,7 @@ class SshHost:
         self.address = address
         self.port = port
         self.user = user
-        self._host_key = host_key
+        self.host_key = host_key
         self._target = target
         self._open: Connection | None = None
 
@@ -61,7 +61,7 @@ class SshHost:
                 **({"sock": made} if made else {}),
             },
         )
-        kind, data = self._host_key.split()[:2]
+        kind, data = self.host_key.split()[:2]
         name = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
         client = connection.client
         client.set_missing_host_key_policy(paramiko.RejectPolicy())

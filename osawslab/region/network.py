@@ -119,6 +119,7 @@ def _network(state: State, vpc: str) -> Network:
         netns = instance_netns(instance.id, instance.boots)
         nic = nic_name(instance.type, eni.device_index)
         owners[port] = netns
+        cable: tuple[str, ...]
         if driver(instance.type) == "vif":
             cable = (
                 f"link add {port} mtu {VPC_MTU} type veth peer name {nic} netns {netns}"

@@ -44,7 +44,8 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
     floating = floating_ips(cloud)
     default = cloud.router.has_default(settings.provider_gateway, called.gateway)
     snat = any("-j SNAT" in line for line in cloud.router.iptables.splitlines())
-    nic = cloud.host.namespace(called.vm_netns).links.get("eth0")
+    vm_netns = cloud.host.namespace(called.vm_netns)
+    nic = vm_netns.links.get("eth0")
     own = [a.partition("/")[0] for a in nic.addresses] if nic else []
     return (
         Check(
@@ -79,8 +80,8 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
         Check(
             f"{settings.vm_name}'s SSH server",
             "listens",
-            "listens" if cloud.host.listening.get(called.vm_netns) else "does not listen",
-            cloud.host.listening.get(called.vm_netns, False),
+            "listens" if vm_netns.listens else "does not listen",
+            vm_netns.listens,
             next,
         ),
     )

@@ -11,7 +11,6 @@ for that MAC to itself (its permanent entry in the forwarding table, FDB).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from osawslab.aws.facts import ena
@@ -104,25 +103,26 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
             f" via {site.settings.provider_gateway} dev {called.gateway}",
         ),
     ]
-    host = facts.ground.host
-    return tuple(
-        replace(action, do=lambda do=action.do: _explained(do)) if facts.ena else action
-        for action in work.actions(host, wants)
-    )
+    actions = work.actions(facts.ground.host, wants)
+    return tuple(_explained(action) if facts.ena else action for action in actions)
 
 
-def _explained(do: Callable[[], object]) -> None:
-    """Run an action; where the driver refuses a MAC, say what to do instead."""
-    try:
-        do()
-    except StepFailed as error:
-        if "Operation not supported" not in error.seen:
-            raise
-        raise Refused(
-            "the NIC's driver can change no MAC, as with every Nitro instance type",
-            seen=error.seen,
-            next='strategy = "share" (or "auto"), then lab.swap_mac()',
-        ) from None
+def _explained(action: Action) -> Action:
+    """Have an action say what to do instead where the driver refuses a MAC."""
+
+    def do() -> None:
+        try:
+            action.do()
+        except StepFailed as error:
+            if "Operation not supported" not in error.seen:
+                raise
+            raise Refused(
+                "the NIC's driver can change no MAC, as with every Nitro instance type",
+                seen=error.seen,
+                next='strategy = "share" (or "auto"), then lab.swap_mac()',
+            ) from None
+
+    return replace(action, do=do)
 
 
 def _swap(cloud: Cloud, change: str) -> list[Want]:
