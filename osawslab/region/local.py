@@ -123,10 +123,10 @@ def _starting(name: str) -> Iterator[None]:
 
 
 def _locked(name: str) -> bool:
-    """Say whether a region of this lab lives."""
+    """Say whether a region of this lab lives. Those who look stand in nobody's way: LOCK_SH."""
     try:
-        with (state_folder(name) / "alive").open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (state_folder(name) / "alive").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def _start(name: str, region: str) -> Region:
     with contextlib.ExitStack() as ours:
         alive = (folder / "alive").open("w")
         ours.enter_context(alive)
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(alive, fcntl.LOCK_EX)  # at most somebody looks just now
         log = ours.enter_context((folder / "region.log").open("ab"))
         api = ours.enter_context(socket.socket())
         api.bind(("127.0.0.1", 0))
@@ -261,18 +261,12 @@ def stop(name: str) -> bool:
 def _end_processes(name: str) -> bool:
     path = runtime_folder(name) / "region.json"
     lived = _locked(name)
-    if lived:
-        if not _kill(name) and _locked(name):
-            raise Refused(
-                f"the region of lab {name!r} is not yours to end",
-                seen="its processes belong to another user, most likely to root",
-                next="sudo ./lab down",
-            )
-        deadline = time.monotonic() + END_SECONDS
-        while _locked(name):
-            if time.monotonic() > deadline:
-                raise LabTimeout(f"the region of lab {name!r} does not end", next="osawslab doctor")
-            time.sleep(0.005)
+    if lived and not _kill(name) and _locked(name):
+        raise Refused(
+            f"the region of lab {name!r} is not yours to end",
+            seen="its processes belong to another user, most likely to root",
+            next="sudo ./lab down",
+        )
     path.unlink(missing_ok=True)
     (path.parent / "control").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -282,28 +276,35 @@ def _end_processes(name: str) -> bool:
 
 
 def _kill(name: str) -> int:
-    """Kill those that hold the lab's lock; the first of them takes all others with it.
+    """Kill those that hold the lab's lock, and wait until they are gone. How many there were.
 
-    Returns how many there were. They are read from the kernel (proc_pid_fdinfo(5), `lock`), so a
-    half-started region ends too, and a process that only looks whether one lives is left alone.
+    They are read from the kernel (proc_pid_fdinfo(5), `lock`), so a half-started region ends too,
+    and a process that only looks whether one lives (a lock to READ) is left alone.
     """
     about = (state_folder(name) / "alive").stat()
-    killed = 0
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            for descriptor in (entry / "fd").iterdir():
-                held = descriptor.stat()
-                if (held.st_dev, held.st_ino) != (about.st_dev, about.st_ino):
-                    continue
-                if "FLOCK" in (entry / "fdinfo" / descriptor.name).read_text():
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    killed += 1
-                    break
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    return killed
+    with contextlib.ExitStack() as watches:
+        killed = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                if entry.name.isdecimal() and _holds(entry, about):
+                    killed.append(os.pidfd_open(int(entry.name)))
+                    watches.callback(os.close, killed[-1])
+                    signal.pidfd_send_signal(killed[-1], signal.SIGKILL)
+        deadline = time.monotonic() + END_SECONDS
+        for watch in killed:
+            if not select.select([watch], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise LabTimeout(f"the region of lab {name!r} does not end", next="osawslab doctor")
+        return len(killed)
+
+
+def _holds(process: Path, about: os.stat_result) -> bool:
+    for descriptor in (process / "fd").iterdir():
+        held = descriptor.stat()
+        if (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino):
+            lock = (process / "fdinfo" / descriptor.name).read_text()
+            if "FLOCK" in lock and "WRITE" in lock:
+                return True
+    return False
 
 
 def remove(name: str) -> bool:
