@@ -8,7 +8,13 @@ import sys
 import pytest
 from matplotlib.figure import Figure
 
-from osawslab.observe.figures import REASONS, drops_figure, drops_picture, drops_text
+from osawslab.observe.figures import (
+    REASONS,
+    drops_chart,
+    drops_figure,
+    drops_picture,
+    drops_text,
+)
 
 BEFORE, AFTER = {"mac": 3, "arp": 1, "ip": 0}, {"mac": 0, "arp": 0, "ip": 2}
 
@@ -60,6 +66,15 @@ def test_words_are_with_the_figure_and_the_picture() -> None:
 def test_equal_numbers_give_equal_bytes() -> None:
     assert drops_picture(BEFORE, AFTER) == drops_picture(BEFORE, AFTER)
     assert drops_picture(BEFORE, AFTER).svg != drops_picture(AFTER, BEFORE).svg
+
+
+def test_a_notebook_gets_a_picture_with_its_words_and_a_name_without_numbers() -> None:
+    chart = drops_chart(BEFORE, AFTER)
+    png, about = chart._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    assert about == {"alt": drops_text(BEFORE, AFTER)}
+    assert drops_chart(BEFORE, AFTER)._repr_png_() == (png, about)
+    assert repr(chart) == repr(drops_chart(AFTER, BEFORE))
 
 
 def test_pyplot_stays_out() -> None:
