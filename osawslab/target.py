@@ -6,8 +6,10 @@ Nothing behind the target knows which one it is.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,9 @@ def open_target(settings: Settings) -> Target:
     """Open the place the settings name; starts the local region where it does not run."""
     if settings.target != "local":
         raise BadSetting("there is no such target", seen=settings.target, next='target = "local"')
+    if local.find(settings.name) is None:
+        # boto3's import takes as long as the region's start: do both at once.
+        threading.Thread(target=importlib.import_module, args=("boto3",), daemon=True).start()
     region = local.ensure(settings.name, settings.region)
     return _local(region)
 
