@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import paramiko
-from fabric import Config, Connection
+from fabric import Config, Connection, Remote
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from osawslab.errors import CannotReach, LabTimeout, StepFailed
@@ -29,6 +29,12 @@ class NoConfig(paramiko.SSHConfig):  # type: ignore[misc]
     def lookup(self, hostname: str) -> Any:
         """Give the host name and nothing else."""
         return paramiko.config.SSHConfigDict({"hostname": hostname})
+
+
+class Prompt(Remote):  # type: ignore[misc]
+    """Notice the end of a command within 1 ms: fabric's default looks every 10 ms."""
+
+    input_sleep = 0.001
 
 
 class SshHost:
@@ -52,7 +58,9 @@ class SshHost:
             self.address,
             user=self.user,
             port=self.port,
-            config=Config(ssh_config=NoConfig(), lazy=True),
+            config=Config(
+                overrides={"runners": {"remote": Prompt}}, ssh_config=NoConfig(), lazy=True
+            ),
             connect_timeout=10,
             connect_kwargs={
                 "pkey": paramiko.Ed25519Key.from_private_key_file(str(key_file(self._target.keys))),
