@@ -263,6 +263,14 @@ def test_one_that_looks_does_not_stand_in_the_way_of_one_that_starts(home: Path)
     local.remove("looked-at")
 
 
+@pytest.mark.parametrize(("kind", "holds"), [(fcntl.LOCK_SH, False), (fcntl.LOCK_EX, True)])
+def test_one_that_looks_is_not_taken_for_a_region(kind: int, holds: bool, tmp_path: Path) -> None:
+    with (tmp_path / "alive").open("w") as file:
+        assert not local._holds(Path("/proc/self"), os.fstat(file.fileno()))
+        fcntl.flock(file, kind)
+        assert local._holds(Path("/proc/self"), os.fstat(file.fileno())) is holds
+
+
 def test_a_stopped_region_leaves_its_state_and_nothing_else(home: Path) -> None:
     region = local.ensure("stopped")
     pids, keys = holders("stopped"), (local.state_folder("stopped") / "keys.json").read_text()
