@@ -299,11 +299,12 @@ def _kill(name: str) -> int:
 
 def _holds(process: Path, about: os.stat_result) -> bool:
     for descriptor in (process / "fd").iterdir():
-        held = descriptor.stat()
-        if (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino):
-            lock = (process / "fdinfo" / descriptor.name).read_text()
-            if "FLOCK" in lock and "WRITE" in lock:
-                return True
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            held = descriptor.stat()
+            if (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino):
+                lock = (process / "fdinfo" / descriptor.name).read_text()
+                if "FLOCK" in lock and "WRITE" in lock:
+                    return True
     return False
 
 
