@@ -25,19 +25,21 @@ COPIED = (  # from the machine's /etc: what programs of its /usr look for
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNPACKED = "/usr/local/lib/osawslab-debs"  # where an instance sees the unpacked packages
 
-SUDO = """#!/bin/bash
+SUDO = """#!/bin/sh
 # Everybody is uid 0 here; sudo keeps its manners and runs the command.
 while [ $# -gt 0 ]; do
   case "$1" in
     -u|-g|-p|-C|-D|-h|-r|-t) shift 2 ;;
-    -i|-s) login=1; shift ;;
     --) shift; break ;;
     -*) shift ;;
     *) break ;;
   esac
 done
 [ $# -gt 0 ] || exec /bin/bash -l
-exec env "$@"
+case "$1" in
+  *=*) exec env "$@" ;;
+  *) exec "$@" ;;
+esac
 """
 
 OPENVSWITCH = """#!/bin/sh
