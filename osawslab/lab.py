@@ -175,18 +175,19 @@ class Lab:
 
         Raises StepNotReady, CannotReach.
         """
-        return self._host(to).connection()
+        return self.host(to).connection()
 
     def shell(self, command: str, on: str = "instance") -> Shell:
         """Run a command by SSH as root, on the instance or on the VM, and show what it prints.
 
         Raises StepNotReady, StepFailed, CannotReach.
         """
-        host = self._host(on)
+        host = self.host(on)
         output = host.run(command) if on == "instance" else host.plain(command)
         return Shell(command, output.rstrip())
 
-    def _host(self, name: str) -> SshHost:
+    def host(self, name: str = "instance") -> SshHost:
+        """Give the instance or the VM as a host that SSH reaches. Raises StepNotReady."""
         if name not in ("instance", "vm"):
             raise BadSetting(f"there is no host {name!r}", seen=name, next="one of: instance, vm")
         site = self._site()

@@ -6,6 +6,7 @@ one was not run, else 0.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json as codec
 import os
@@ -13,14 +14,44 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from osawslab.errors import BadSetting, MissingTool
+from osawslab.region import local
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHES = Path(sys.prefix) / "var" / "test"  # goes with the environment
+
+
+@contextlib.contextmanager
+def fresh_home() -> Iterator[Path]:
+    """Give this process and its children an empty home for labs; what is in it ends with it.
+
+    The environment is put back afterwards. The folder is in /tmp: a socket's path has 107 bytes
+    at most.
+    """
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="osl-", dir="/tmp") as name:
+        for variable in before:
+            if variable.startswith(("AWS_", "OSAWSLAB_")):  # the caller's settings have no part
+                del os.environ[variable]
+        os.environ["OSAWSLAB_PROGRESS"] = "0"
+        for variable, folder in (
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_RUNTIME_DIR", "run"),
+            ("IPYTHONDIR", "ipython"),
+        ):
+            os.environ[variable] = f"{name}/{folder}"
+            Path(name, folder).mkdir(mode=0o700)
+        try:
+            yield Path(name)
+        finally:
+            for lab in sorted(local.state_home().glob("*")):
+                local.remove(lab.name)
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @dataclass(frozen=True)
@@ -114,7 +145,7 @@ def _own_tour(run: Run) -> str:
                 if result.returncode:
                     return f"the {turn} tour ended with {result.returncode}"
                 steps = codec.loads(result.stdout)["steps"]
-                changed = [step["step"] for step in steps if step["changed"]]
+                changed = [step["name"] for step in steps if step["changed"]]
                 if turn == "second" and changed:
                     return f"the second tour changed {', '.join(changed)}"
         finally:

@@ -112,7 +112,7 @@ def tour(work: Path, uid: int) -> list[str]:
         if result.returncode:
             wrong.append(f"the {turn} tour ended with {result.returncode}: {result.stdout}")
             break
-        changed = [step["step"] for step in json.loads(result.stdout)["steps"] if step["changed"]]
+        changed = [step["name"] for step in json.loads(result.stdout)["steps"] if step["changed"]]
         if turn == "second" and changed:
             wrong.append(f"the second tour changed {', '.join(changed)}")
     result = lab(work, uid, "down")

@@ -40,6 +40,12 @@ class Tier:
         return not self.refused
 
 
+def names() -> tuple[str, ...]:
+    """Name the tiers in the order in which they are tried."""
+    # In a user namespace root has no power over the files of the caller that it works for.
+    return ("root",) if owner() else tuple(_ARGUMENTS)
+
+
 def arguments(tier: str) -> tuple[str, ...]:
     """Give the command that opens a tier's namespaces, to be put before another command."""
     return _ARGUMENTS[tier]
@@ -79,8 +85,7 @@ def choose(environ: Sequence[tuple[str, str]] | None = None) -> tuple[str, list[
             next="unset OSAWSLAB_TIER",
         )
     tried: list[Tier] = []
-    # In a user namespace root has no power over the files of the caller that it works for.
-    for name in [forced] if forced else ("root",) if owner() else _ARGUMENTS:
+    for name in [forced] if forced else names():
         tried.append(attempt(name))
         if tried[-1].works:
             return name, tried

@@ -69,8 +69,9 @@ class TerminalProgress:
                 self._plain(" " * 12 + each)
 
     def done(self, text: str) -> None:
-        """Write "step: text"."""
-        self._line(self.step, text, "1")
+        """Write "step: text", where anything was done."""
+        if self.at:
+            self._line(self.step, text, "1")
 
     def _line(self, head: str, text: str, code: str) -> None:
         head = f"\x1b[{code}m{head}:\x1b[0m" if self.colour else f"{head}:"

@@ -1,0 +1,148 @@
+"""The learner's own programs in the region: an environment for AWS tools, and OpenSSH.
+
+Nothing of the caller's own AWS configuration comes along: not a key, a profile or a proxy.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from osawslab.errors import CannotReach, LabError, MissingTool
+from osawslab.keys import key_file
+from osawslab.region import folders, machine
+from osawslab.region.local import Region
+
+if TYPE_CHECKING:
+    from osawslab.host.ssh import SshHost
+
+LEFT_OUT = ("AWS_PROFILE", "AWS_SESSION_TOKEN")  # either would lead AWS's tools elsewhere
+
+
+def variables(region: Region) -> dict[str, str]:
+    """Give the variables that lead AWS's own tools to the region ("AWS SDKs and Tools", settings).
+
+    The file names keep `~/.aws` out, whose profiles may name another endpoint.
+    """
+    return {
+        "AWS_ENDPOINT_URL": region.endpoint,
+        "AWS_ACCESS_KEY_ID": region.access_key,
+        "AWS_SECRET_ACCESS_KEY": region.secret_key,
+        "AWS_DEFAULT_REGION": region.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def exports(found: Mapping[str, str]) -> str:
+    """Write variables as lines for a shell to `eval`.
+
+    >>> print(exports({"AWS_DEFAULT_REGION": "us-east-1"}))
+    unset AWS_PROFILE AWS_SESSION_TOKEN
+    export AWS_DEFAULT_REGION=us-east-1
+    """
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
+    return "\n".join([f"unset {' '.join(LEFT_OUT)}", *lines])
+
+
+def aws(region: Region, words: Sequence[str]) -> None:
+    """Become the AWS CLI, led to the region. Raises MissingTool; does not return."""
+    program = shutil.which("aws")
+    if program is None:
+        raise MissingTool(
+            "the AWS CLI is not installed",
+            seen="no aws in PATH",
+            next="install your distribution's package awscli, or pip install awscli in an"
+            " environment of its own (here it would replace libraries of the lab)",
+        )
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and name.lower() not in proxies
+    }
+    os.execve(program, ["aws", *words], {**environ, **variables(region)})
+
+
+def ssh_command(
+    host: SshHost, name: str, words: Sequence[str], program: Sequence[str]
+) -> list[str]:
+    """Give the OpenSSH command that logs in to a host of a lab: own key, own known host.
+
+    `program` runs osawslab, whose `region connect` leads into the region. Writes known_hosts.
+    """
+    folder = folders.state_folder(name)
+    known = folder / f"known_hosts.{host.port}"
+    shown = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+    folders.write_private(known, f"{shown} {' '.join(host.host_key.split()[:2])}\n")
+    options = {  # ssh_config(5); its values expand %
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "UserKnownHostsFile": f'"{_literal(known)}"',
+        "GlobalKnownHostsFile": os.devnull,
+        "StrictHostKeyChecking": "yes",
+        "UpdateHostKeys": "no",
+        "LogLevel": "ERROR",
+        "IdentityFile": f'"{_literal(key_file(folder))}"',
+        "ProxyCommand": f"{_literal(shlex.join(program))} region connect %h %p --name {name}",
+    }
+    return [
+        _program(),
+        "-F",
+        os.devnull,
+        *(f"-o{key}={value}" for key, value in options.items()),
+        "-p",
+        str(host.port),
+        f"{host.user}@{host.address}",
+        *words,
+    ]
+
+
+def _literal(text: object) -> str:
+    return str(text).replace("%", "%%")
+
+
+def _program() -> str:
+    found = machine.find("ssh")
+    if found is None:
+        raise MissingTool(
+            "OpenSSH is not on this machine",
+            seen="no ssh in PATH",
+            next=machine.install_command(["openssh-client"]),
+        )
+    return str(found)
+
+
+def join(region: Region, address: str, port: int) -> None:
+    """Join standard input and output to an address in the region, until it closes."""
+    try:
+        made = region.connect(address, port)
+    except LabError:
+        raise
+    except OSError as error:
+        raise CannotReach(
+            f"{address}:{port} does not answer in the region of lab {region.name!r}",
+            seen=str(error),
+        ) from None
+    threading.Thread(target=_send, args=(made,), daemon=True).start()
+    with made:
+        while data := made.recv(65536):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+def _send(made: socket.socket) -> None:
+    try:
+        while data := os.read(0, 65536):
+            made.sendall(data)
+        made.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the other end closed first, and `join` tells

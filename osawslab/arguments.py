@@ -1,0 +1,160 @@
+"""The commands, their options, and the help for each with an example."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from osawslab.console import program
+from osawslab.errors import BadSetting
+from osawslab.settings import DEFAULTS, Settings, load
+
+STEPS = (
+    "provision", "install_cloud", "provider_nic", "networks", "see_the_drop", "swap_mac", "verify",
+    "publish_vm", "tear_down",
+)  # fmt: skip
+FLAGS = {  # settings that have an option of their own
+    "name": ("NAME", "the lab (its region, its state); default: lab"),
+    "instance_type": ("TYPE", "it decides what the NIC can do; default: t2.large"),
+    "bridge": ("KIND", "auto, openvswitch or linux; default: auto"),
+    "strategy": ("WAY", "of the registered MAC to the router: auto, swap or share; default: auto"),
+}
+
+
+def parser() -> ArgumentParser:
+    """Make the parser of the command line."""
+    made = ArgumentParser(
+        prog=program(),
+        formatter_class=RawDescriptionHelpFormatter,
+        description="Learn, try and keep running OpenStack on AWS EC2, here on a local EC2 region.",
+        epilog=(
+            "exit status: 0 all is well; 1 a check, a proof or a test does not hold; 2 bad usage or"
+            " an error\nthat says what to do next; 3 a part of `test` was NOT RUN; 130 Ctrl-C\n\n"
+            f"{program()} COMMAND --help tells more"
+        ),
+    )
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str, example: str, *, json: bool = True) -> ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog="example:\n  " + example.replace("LAB", program()),
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        _settings(sub)
+        if json:
+            sub.add_argument("--json", action="store_true", help="answer as JSON, alone on stdout")
+        return sub
+
+    _start(command("start", "open the notebooks in JupyterLab", "LAB start --no-browser"))
+    command("tour", "run the whole tutorial here and prove it", "LAB tour --instance-type t3.large")
+    for name, help in (
+        ("plan", "show what a step would do now, and do nothing"),
+        ("run", "do what is missing of a step"),
+        ("check", "hold a step's facts against what they should be"),
+        ("reset", "undo a step and every later one"),
+    ):
+        _step(command(name, help, f"LAB {name} swap_mac"))
+    sub = command("hint", "help with a step, a little or more", "LAB hint swap_mac --level 2")
+    _step(sub)
+    sub.add_argument("--level", type=int, choices=(1, 2, 3), default=1, help="1 a little, 3 all")
+    command("status", "say what exists, and start nothing", "LAB status --json")
+    _ssh(
+        command("ssh", "log in to the instance or to the VM", "LAB ssh vm -- hostname", json=False)
+    )
+    command("env", "print what leads AWS's own tools to the region", 'eval "$(LAB env)"')
+    sub = command("aws", "run the AWS CLI in the region", "LAB aws ec2 describe-vpcs", json=False)
+    sub.add_argument("words", nargs="...", metavar="WORD", help="what the AWS CLI is asked")
+    _region(commands)
+    sub = command("down", "end a lab: its region and its state; notebooks stay", "LAB down")
+    sub.add_argument("--all", action="store_true", help="end every lab of this user")
+    command("doctor", "look at this machine before anything is started", "LAB doctor")
+    sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
+    sub.add_argument("part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all")
+    return made
+
+
+def _settings(sub: ArgumentParser) -> None:
+    group = sub.add_argument_group("settings of the lab (they beat OSAWSLAB_* and lab.toml)")
+    for name, (word, help) in FLAGS.items():
+        group.add_argument("--" + name.replace("_", "-"), help=help, metavar=word)
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting, such as published_port=2222; again for more",
+    )
+
+
+def _step(sub: ArgumentParser) -> None:
+    sub.add_argument("step", choices=STEPS, metavar="STEP", help=f"one of: {', '.join(STEPS)}")
+
+
+def _start(sub: ArgumentParser) -> None:
+    sub.add_argument(
+        "--folder",
+        type=lambda text: Path(text).expanduser().absolute(),
+        default=Path.home() / "osawslab-notebooks",
+        help="your copy of the notebooks; default: ~/osawslab-notebooks",
+    )
+    sub.add_argument("--port", type=int, help="of JupyterLab; 0: any; default: the first from 8888")
+    sub.add_argument("--no-browser", action="store_true", help="only print the address")
+    sub.add_argument(
+        "--no-region", action="store_true", help="only read the notebooks, with what they show"
+    )
+
+
+def _ssh(sub: ArgumentParser) -> None:
+    sub.usage = f"{program()} ssh [vm | instance] [options] [-- COMMAND …]"
+    sub.add_argument("to", nargs="?", choices=("instance", "vm"), default="instance")
+
+
+def _region(commands: Any) -> None:
+    help = "look into the local region"
+    sub = commands.add_parser("region", help=help, description="Look into the local region.")
+    sub.epilog = f"example:\n  {program()} region rules"
+    sub.formatter_class = RawDescriptionHelpFormatter
+    whats = sub.add_subparsers(dest="what", required=True, metavar="WHAT")
+    for name, help in (
+        ("rules", "the rules of the VPC as the kernel holds them"),
+        ("drops", "count what the VPC dropped, by reason"),
+        ("status", "where the region runs"),
+        ("log", "what its process said"),
+        ("connect", "join standard input and output to an address in it (ssh's ProxyCommand)"),
+    ):
+        what = whats.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        _settings(what)
+        what.add_argument("--json", action="store_true", help="answer as JSON, alone on stdout")
+        if name == "connect":
+            what.add_argument("address")
+            what.add_argument("port", type=int)
+
+
+def given(options: Namespace) -> dict[str, Any]:
+    """Collect the settings from the options."""
+    found: dict[str, Any] = {}
+    for pair in options.set:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise BadSetting("--set wants KEY=VALUE", seen=pair, next="--set published_port=2222")
+        if isinstance(DEFAULTS.get(key), int):
+            if not text.isdecimal():
+                raise BadSetting(
+                    f"{key} must be a number", seen=repr(text), next=f"--set {key}={DEFAULTS[key]}"
+                )
+            found[key] = int(text)
+        else:
+            found[key] = text
+    for key in FLAGS:
+        if getattr(options, key) is not None:
+            found[key] = getattr(options, key)
+    return found
+
+
+def settings_of(options: Namespace) -> Settings:
+    """Make the settings. `start` reads the lab.toml of its notebooks, as these will."""
+    return load(given(options), folder=getattr(options, "folder", None))
