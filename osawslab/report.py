@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# JupyterLab puts cells to the right, and takes <style> away from an untrusted notebook.
+LEFT = 'style="text-align: left; white-space: pre-wrap"'
 Where = Literal["aws", "instance", "openstack"]
 
 
@@ -31,6 +33,7 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    code: tuple[str, ...] = ()  # columns of what a person types
 
     @property
     def frame(self) -> DataFrame:
@@ -49,18 +52,19 @@ class Table:
         return "\n".join([self.caption, *lines, *(["(none)"] if not self.rows else [])])
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
-        body = (
-            "".join(
-                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-                for row in self.rows
-            )
-            or f'<tr><td colspan="{len(self.columns)}">(none)</td></tr>'
-        )
+        head = "".join(f'<th scope="col" {LEFT}>{escape(name)}</th>' for name in self.columns)
+        none = f'<tr><td colspan="{len(self.columns)}" {LEFT}>(none)</td></tr>'
         return (
-            f"<table><caption>{escape(self.caption)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<table><caption {LEFT}>{escape(self.caption)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(map(self._row, self.rows)) or none}</tbody></table>"
         )
+
+    def _row(self, row: tuple[str, ...]) -> str:
+        cells = (
+            f"<code>{escape(cell)}</code>" if cell and name in self.code else escape(cell)
+            for name, cell in zip(self.columns, row, strict=True)
+        )
+        return "<tr>" + "".join(f"<td {LEFT}>{cell}</td>" for cell in cells) + "</tr>"
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def actions_table(caption: str, actions: Sequence[Action]) -> Table:
         caption,
         ("where", "why", "command"),
         tuple((action.where, action.why, action.command) for action in actions),
+        code=("command",),
     )
 
 

@@ -100,9 +100,9 @@ def held(lab: FakeLab) -> Iterator[tuple[threading.Event, threading.Event]]:
 @pytest.mark.parametrize(
     ("name", "call", "words"),
     [
-        ("Plan", ("plan", "swap_mac"), "<caption>Plan of swap_mac</caption>"),
+        ("Plan", ("plan", "swap_mac"), ">Plan of swap_mac</caption>"),
         ("Run", ("run", "swap_mac"), "[&#x27;&lt;no html&gt;&#x27;]"),
-        ("Check", ("check", "swap_mac"), "<td>NOT OK</td>"),
+        ("Check", ("check", "swap_mac"), ">NOT OK</td>"),
         ("Hint", ("hint", "swap_mac", 1), "look at &lt;1&gt;"),
         ("Reset", ("reset", "swap_mac"), "done"),
     ],
