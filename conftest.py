@@ -1,0 +1,35 @@
+"""Give each notebook a lab of its own, from before its kernel starts until after its end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack
+
+import pytest
+
+from osawslab.testing import fresh_home
+
+HOME = pytest.StashKey[ExitStack]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Begin a home with a notebook's first cell; end it when nbval has ended the kernel."""
+    if item.path.suffix != ".ipynb":
+        return (yield)
+    if HOME not in item.session.stash:
+        item.session.stash[HOME] = ExitStack()
+        item.session.stash[HOME].enter_context(fresh_home())
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        pytest_sessionfinish(item.session)
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the home of a notebook that was interrupted."""
+    if HOME in session.stash:
+        session.stash[HOME].close()
+        del session.stash[HOME]
