@@ -139,6 +139,11 @@ class World:
         nic = made["NetworkInterfaces"][0]
         return Machine(made["InstanceId"], nic["NetworkInterfaceId"], nic["MacAddress"], address)
 
+    def up(self, machine: Machine) -> Machine:
+        """Wait until an instance's NIC answers the VPC's router."""
+        self.must(self.router, "ping", "-n", "-i", "0.05", "-c", "1", "-w", "10", machine.address)
+        return machine
+
     def plug(self, machine: Machine, subnet: str, address: str) -> Machine:
         """Give an instance a second NIC; the instance with that one."""
         made = self.ec2.create_network_interface(

@@ -58,6 +58,11 @@ def port_name(eni: str) -> str:
     return f"p-{eni[-8:]}"
 
 
+def leg(netns: str) -> str:
+    """Name the internet's end of a VPC's cable."""
+    return f"u-{netns[-8:]}"
+
+
 def instance_netns(instance: str, boots: int) -> str:
     """Name an instance's namespace; each boot has one of its own."""
     return f"{instance}.{boots}"
@@ -170,14 +175,14 @@ def _ena(port: str, nic: str, netns: str, mac: str) -> tuple[tuple[str, ...], tu
         f"link add {low} address {mac} mtu {VPC_MTU} type ifb",
         f"link set {low} up promisc on",
         f"link add {port} mtu {VPC_MTU} type veth peer name {leg} mtu {VPC_MTU}",
-        f"link set {leg} up promisc on",
+        f"link set {leg(netns)} up promisc on",
         f"link add link {low} name {nic} netns {netns} mtu {VPC_MTU} type macvlan mode passthru",
     )
     joined = (
         f"qdisc add dev {low} clsact",
         f"qdisc add dev {leg} clsact",
         f"filter add dev {low} egress protocol all prio 1 u32 match u32 0 0"
-        f" action mirred egress redirect dev {leg}",
+        f" action mirred egress redirect dev {leg(netns)}",
         f"filter add dev {leg} ingress protocol all prio 1 u32 match u32 0 0"
         f" action mirred ingress redirect dev {low}",
     )
@@ -186,11 +191,10 @@ def _ena(port: str, nic: str, netns: str, mac: str) -> tuple[tuple[str, ...], tu
 
 def birth(netns: str) -> tuple[str, str]:
     """Give the ip lines, for the internet and for a VPC, that join a new VPC to the internet."""
-    leg = f"u-{netns[-8:]}"
     outside = [
-        f"link add {leg} mtu {IGW_MTU} type veth peer name igw netns {netns} mtu {IGW_MTU}",
-        f"addr add {_OUTSIDE} peer {_EDGE} dev {leg}",
-        f"link set {leg} up",
+        f"link add {leg(netns)} mtu {IGW_MTU} type veth peer name igw netns {netns} mtu {IGW_MTU}",
+        f"addr add {_OUTSIDE} peer {_EDGE} dev {leg(netns)}",
+        f"link set {leg(netns)} up",
     ]
     inside = [
         "link set lo up",
@@ -211,7 +215,7 @@ def internet_birth() -> str:
 def internet_routes(all_networks: Mapping[str, Network]) -> dict[str, str]:
     """Map each Elastic IP in use to the ip line that leads to it."""
     return {
-        eip: f"route replace {eip}/32 via {_EDGE} dev u-{netns[-8:]} src {USER_ADDRESS} onlink"
+        eip: f"route replace {eip}/32 via {_EDGE} dev {leg(netns)} src {USER_ADDRESS} onlink"
         for netns, net in all_networks.items()
         for eip in net.eips
     }
@@ -331,11 +335,15 @@ _GUARD = (
     f"add rule bridge guard sent ether type ip {_drop('ip')}\n"
     f"add rule bridge guard sent {_drop('other')}\n"
     # Inside a subnet there is no connection tracking: first packets only.
-    "add rule bridge guard within ip daddr . ip saddr @in_all accept\n"
-    "add rule bridge guard within tcp flags & (syn | ack) == syn"
-    " ip daddr . ip protocol . th dport . ip saddr != @in_ports counter name drop_group drop\n"
-    "add rule bridge guard within icmp type echo-request"
-    " ip daddr . ip saddr != @in_icmp counter name drop_group drop\n"
+    + "".join(
+        f"add rule bridge guard within {first} ip {own} . ip {peer} != @{way}_all"
+        f" ip {own} . {service}ip {peer} != @{way}_{kind} counter name drop_group drop\n"
+        for own, peer, way in (("saddr", "daddr", "out"), ("daddr", "saddr", "in"))
+        for first, service, kind in (
+            ("tcp flags & (syn | ack) == syn", "ip protocol . th dport . ", "ports"),
+            ("icmp type echo-request", "", "icmp"),
+        )
+    )
 )
 
 _ROUTER = (

@@ -70,8 +70,21 @@ def netns_list() -> set[str]:
 
 
 def _sysctl(netns: str, **values: int) -> None:
+    """Set what a new namespace would otherwise have from this machine (ip-sysctl.rst)."""
+    own = {
+        "ipv6/conf/all/disable_ipv6": 1,
+        "ipv6/conf/default/disable_ipv6": 1,
+        "ipv4/conf/all/rp_filter": 0,
+        "ipv4/conf/default/rp_filter": 0,
+        "ipv4/ip_forward": 0,
+        # Where Docker has loaded br_netfilter, bridged frames would meet the router's rules.
+        "bridge/bridge-nf-call-iptables": 0,
+        "bridge/bridge-nf-call-arptables": 0,
+        **{key.replace("__", "/"): value for key, value in values.items()},
+    }
     text = "".join(
-        f"echo {value} > /proc/sys/net/{key.replace('__', '/')}\n" for key, value in values.items()
+        f"[ ! -e /proc/sys/net/{key} ] || echo {value} > /proc/sys/net/{key}\n"
+        for key, value in own.items()
     )
     run(["ip", "netns", "exec", netns, "sh", "-ec", text])
 
@@ -79,7 +92,7 @@ def _sysctl(netns: str, **values: int) -> None:
 def start() -> None:
     """Make the internet."""
     batch("", f"netns add {network.INTERNET}\n")
-    _sysctl(network.INTERNET, ipv6__conf__all__disable_ipv6=1, ipv6__conf__default__disable_ipv6=1)
+    _sysctl(network.INTERNET)
     batch(network.INTERNET, network.internet_birth())
 
 
@@ -111,7 +124,6 @@ def reconcile(state: State) -> None:
     existing = netns_list()
     for netns in sorted((wanted.keys() | instances) - existing):
         batch("", f"netns add {netns}\n")
-        quiet = {"ipv6__conf__all__disable_ipv6": 1, "ipv6__conf__default__disable_ipv6": 1}
         if netns in wanted:
             outside, inside = network.birth(netns)
             batch(network.INTERNET, outside)
@@ -120,11 +132,10 @@ def reconcile(state: State) -> None:
                 ipv4__ip_forward=1,
                 ipv4__conf__all__send_redirects=0,
                 ipv4__conf__default__send_redirects=0,
-                **quiet,
             )
             batch(netns, inside)
         else:
-            _sysctl(netns, **quiet)
+            _sysctl(netns)
             batch(netns, "link set lo up\n")
     for netns, net in wanted.items():
         _reconcile_vpc(netns, net)
@@ -134,7 +145,10 @@ def reconcile(state: State) -> None:
     lines = [f"route del {eip}/32" for eip in sorted(old - routes.keys())] + list(routes.values())
     batch(network.INTERNET, "".join(line + "\n" for line in lines))
     gone = {name for name in existing if re.fullmatch(r"i-[0-9a-f]+\.\d+", name)} - instances
-    gone |= {name for name in existing if name.startswith("vpc-")} - wanted.keys()
+    vpcs = {name for name in existing if name.startswith("vpc-")} - wanted.keys()
+    # A namespace goes when the kernel finds time; its leg must be gone before it can come back.
+    batch(network.INTERNET, "".join(f"link del {network.leg(name)}\n" for name in sorted(vpcs)))
+    gone |= vpcs
     batch("", "".join(f"netns del {name}\n" for name in sorted(gone)))
 
 
