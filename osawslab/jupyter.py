@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from osawslab.environment import JUPYTER
@@ -129,17 +130,27 @@ def serve(
         env=made.environment(given),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
+        process_group=0,  # the terminal's Ctrl-C is for us: told twice, it leaves kernels behind
     )
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = {
+        number: signal.signal(number, _leave)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN  # nohup
+    }
     try:
         _wait(child, made.port)
         ready()
         child.wait()
     except KeyboardInterrupt:
-        pass  # the terminal has told JupyterLab too
+        pass
     finally:
         _end(child)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _wait(child: subprocess.Popen[bytes], port: int) -> None:
@@ -163,7 +174,7 @@ def _wait(child: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End JupyterLab: it ends its kernels first. One that was told already only takes its time."""
+    """End JupyterLab, which ends its kernels first."""
     if child.poll() is None:
         child.terminate()
     try:
