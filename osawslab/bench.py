@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from osawslab.errors import BadSetting, StepFailed
+from osawslab.report import Table
 
 ROUND_TRIPS = 20
 # Three hosts on a Linux bridge, started and stopped; what Mininet's own examples do.
@@ -125,13 +126,25 @@ def run(names: Sequence[str]) -> dict[str, Any]:
     return {name: SECTIONS[name]() for name in (names or SECTIONS)}
 
 
-def ratios(section: Mapping[str, float | None]) -> dict[str, float]:
-    """Divide a section's figures by Mininet's; empty without it.
+def text(found: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Show seconds, and how often Mininet's bare network would fit in.
 
-    >>> ratios({"tour": 3.0, "mininet": 0.5})
-    {'tour': 6.0}
+    >>> print(text({"tour": {"tour": 3.0, "mininet": 0.5}}))
+    tour
+    what     seconds  times Mininet
+    tour     3.000    6.0
+    mininet  0.500    1.0
     """
-    base = section.get("mininet")
-    if not base:
-        return {}
-    return {key: value / base for key, value in section.items() if value and key != "mininet"}
+    parts = []
+    for name, section in found.items():
+        base = section.get("mininet")
+        rows = tuple(
+            (
+                key,
+                "not installed" if value is None else f"{value:.3f}",
+                f"{value / base:.1f}" if base and value is not None else "",
+            )
+            for key, value in section.items()
+        )
+        parts.append(repr(Table(name, ("what", "seconds", "times Mininet"), rows)))
+    return "\n\n".join(parts)

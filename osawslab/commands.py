@@ -217,6 +217,14 @@ def region(options: Namespace) -> int:
     return 0
 
 
+def bench(options: Namespace) -> int:
+    """Measure."""
+    from osawslab import bench as room
+
+    found = room.run(options.section)
+    return answer(options, room.text(found), found)
+
+
 def test(options: Namespace) -> int:
     """Run the parts of the test."""
     from osawslab import testing
@@ -227,5 +235,6 @@ def test(options: Namespace) -> int:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{f.__name__: f for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region)},
+    "bench": bench,
     "test": test,
 }
