@@ -98,14 +98,15 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
 
 
 def show(site: Site, facts: Ground) -> Shown:
-    """Show the way in."""
+    """Show the way in, and whether it was passed just now."""
+    hostname = login(site, facts)[0]
     return Shown(
-        pictures=(trial.picture(site, facts, True if facts.cloud.swapped else None),),
+        pictures=(trial.picture(site, facts, True if hostname else None),),
         data={
             "published": {
                 "address": facts.provider_eip,
                 "port": site.settings.published_port,
-                "hostname": login(site, facts)[0],
+                "hostname": hostname,
             }
         },
     )
