@@ -175,14 +175,14 @@ def _ena(port: str, nic: str, netns: str, mac: str) -> tuple[tuple[str, ...], tu
         f"link add {low} address {mac} mtu {VPC_MTU} type ifb",
         f"link set {low} up promisc on",
         f"link add {port} mtu {VPC_MTU} type veth peer name {leg} mtu {VPC_MTU}",
-        f"link set {leg(netns)} up promisc on",
+        f"link set {leg} up promisc on",
         f"link add link {low} name {nic} netns {netns} mtu {VPC_MTU} type macvlan mode passthru",
     )
     joined = (
         f"qdisc add dev {low} clsact",
         f"qdisc add dev {leg} clsact",
         f"filter add dev {low} egress protocol all prio 1 u32 match u32 0 0"
-        f" action mirred egress redirect dev {leg(netns)}",
+        f" action mirred egress redirect dev {leg}",
         f"filter add dev {leg} ingress protocol all prio 1 u32 match u32 0 0"
         f" action mirred ingress redirect dev {low}",
     )
