@@ -1,0 +1,254 @@
+"""A learner's way in a real browser: JupyterLab, the first notebook, the swap by a click.
+
+`OSAWSLAB_SCREENSHOT=tests/browser/swap.png ./lab test browser` makes the README's picture anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import PIL.Image
+import pytest
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from osawslab.console import program
+from osawslab.lab import Lab
+from osawslab.region import folders, local, machine
+
+PROGRAM = (sys.executable, "-P", "-m", "osawslab.cli")
+# Read before `home` clears it and goes elsewhere.
+SCREENSHOT = Path(os.environ.get("OSAWSLAB_SCREENSHOT", "")).absolute()
+LOOPBACK = "127.0.0.1"
+END_SECONDS = 30.0
+WAIT_SECONDS = 120.0  # a whole notebook on a busy machine
+FLAGS = (
+    "--no-sandbox",  # it needs namespaces that a container may not have
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {LOOPBACK}",
+)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A running `osawslab start`, as a terminal runs it."""
+
+    process: subprocess.Popen[str]
+    words: Path  # its standard error
+    url: str  # the address it printed
+
+    def interrupt(self) -> tuple[int, str]:
+        """Press Ctrl-C, which a terminal tells to all; the exit status, and what was said."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(END_SECONDS), self.words.read_text()
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A browser's pages, and what they met."""
+
+    context: BrowserContext
+    outside: list[str] = field(default_factory=list)  # addresses that are not this machine's
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, url: str) -> Notebook:
+        """Open a notebook in a page of its own and wait for its kernel."""
+        page = self.context.new_page()
+        page.on("console", lambda message: self._heard(message))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("websocket", lambda opened: self._asked(opened.url))
+        page.goto(url)
+        notebook = Notebook(page)
+        notebook.idle()
+        return notebook
+
+    def _asked(self, url: str) -> None:
+        found = urlsplit(url)
+        if found.scheme not in ("data", "blob") and found.hostname != LOOPBACK:
+            self.outside.append(url)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """An open notebook, and what a person does with it."""
+
+    page: Page
+
+    @property
+    def cells(self) -> Locator:
+        """Its cells with code."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell")
+
+    @property
+    def outputs(self) -> Locator:
+        """What is shown below all cells."""
+        return self.cells.locator(".jp-OutputArea-output")
+
+    def idle(self) -> None:
+        """Wait until the kernel is there and has nothing to do."""
+        expect(self.page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
+
+    def menu(self, name: str, item: str) -> None:
+        """Choose an item from the menu bar."""
+        self.page.locator(".lm-MenuBar-itemLabel").get_by_text(name, exact=True).click()
+        self.page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True).click()
+
+    def run_all(self) -> None:
+        """Clear what was saved, run all cells, and wait for the last one."""
+        self.menu("Edit", "Clear Outputs of All Cells")
+        expect(self.outputs).to_have_count(0)
+        self.menu("Run", "Run All Cells")
+        numbers = [f"[{number}]:" for number in range(1, self.cells.count() + 1)]
+        expect(self.cells.locator(".jp-InputPrompt")).to_have_text(numbers)
+        self.idle()
+
+    def picture(self, cell: Locator) -> bytes:
+        """Take a PNG of the page with a cell on top, and without the list of files."""
+        self.page.set_viewport_size({"width": 1000, "height": 1310})
+        self.page.keyboard.press("Control+b")
+        cell.evaluate("cell => cell.scrollIntoView({block: 'start'})")
+        return self.page.screenshot()
+
+    def wrong(self) -> list[str]:
+        """Read the errors and warnings among the outputs."""
+        kinds = ("error", "stderr")
+        marks = (f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in kinds)
+        return self.outputs.and_(self.page.locator(", ".join(marks))).all_inner_texts()
+
+
+@pytest.fixture
+def cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give Jupyter a cache of its own; Open vSwitch and ifupdown stay where they are unpacked."""
+    debs = machine.unpacked().parent
+    folder = home / "c" / "osawslab"
+    folder.mkdir(parents=True)
+    (folder / "debs").symlink_to(debs)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def started(home: Path, cache: Path) -> Iterator[Started]:
+    """Start JupyterLab by the program itself, and wait for the address that it prints."""
+    words = home / "words"
+    with words.open("w") as stderr:
+        process = subprocess.Popen(
+            [*PROGRAM, "start", "--no-browser", "--port=0", f"--folder={home / 'notebooks'}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            line = next((line for line in process.stdout if line.startswith("open ")), "")
+            assert line, words.read_text()
+            yield Started(process, words, line.removeprefix("open ").strip())
+        finally:
+            process.terminate()
+            process.wait(END_SECONDS)
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """Run a browser that knows no names, so that nothing outside this machine can be found."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=machine.find("chromium"), args=FLAGS)
+        context = chromium.new_context(
+            viewport={"width": 1180, "height": 1000}, service_workers="block"
+        )
+        context.set_default_timeout(WAIT_SECONDS * 1000)
+        expect.set_options(timeout=WAIT_SECONDS * 1000)
+        yield Browser(context)
+        chromium.close()
+
+
+def processes(home: Path) -> dict[int, str]:
+    """Find the processes that were given this home, except this one; their commands."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if os.fsencode(home) in (process / "environ").read_bytes():
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                found[int(process.name)] = os.fsdecode(b" ".join(words))
+    return found
+
+
+def save(picture: bytes, path: Path) -> None:
+    """Save a screenshot with 64 colours, a third of its size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = PIL.Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(64, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
+
+
+def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
+    mounts = Path("/proc/self/mounts").read_text()
+    with browser() as seen:
+        first = seen.open(started.url)
+        first.run_all()
+        assert first.wrong() == []
+        checks = first.page.get_by_role("table", name="Checks of provision")
+        expect(checks).to_be_visible()
+
+        swap = seen.open(started.url.replace("00-start", "60-swap-mac"))
+        swap.run_all()
+        assert swap.wrong() == []
+        panel = swap.cells.last
+        with Lab() as lab:
+            for button, report, holds in (
+                ("Reset", "reset swap_mac", False),
+                ("Run", "swap_mac", True),
+            ):
+                panel.get_by_role("button", name=button, exact=True).click()
+                said = panel.get_by_role("status").get_by_text(re.compile(f"^{report}: [1-9]"))
+                expect(said).to_be_visible()
+                assert bool(lab.check("swap_mac")) is holds
+        expect(panel.get_by_role("img").last).to_be_visible()
+        if not SCREENSHOT.is_dir():
+            save(swap.picture(panel), SCREENSHOT)
+        assert seen.outside == []
+        assert seen.errors == []
+
+    status, words = started.interrupt()
+    assert status == 0
+    assert f"To end it: {program()} down" in words
+    region = local.find("lab")
+    assert region is not None
+    left = processes(home)
+    assert region.pid in left
+    assert [each for each in left.values() if "jupyter" in each or "ipykernel" in each] == []
+
+    done = subprocess.run([*PROGRAM, "down"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert processes(home) == {}
+    assert [path for path in home.rglob("*") if path.is_socket()] == []
+    assert list(folders.state_home().glob("*")) == []
+    assert Path("/proc/self/mounts").read_text() == mounts
