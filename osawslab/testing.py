@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from osawslab.errors import BadSetting, MissingTool
-from osawslab.region import local
+from osawslab.region import local, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHES = Path(sys.prefix) / "var" / "test"  # goes with the environment
@@ -163,8 +163,9 @@ def nbval(run: Run) -> str:
 
 def browser(run: Run) -> str:
     """Use the notebooks in a real browser."""
-    if not (ROOT / "tests" / "browser").is_dir():
-        raise NotRun("there are no browser tests yet")
+    lacking = [package for _, package in machine.missing_for_tests(["browser"])]
+    if lacking:
+        raise NotRun(machine.install_command(lacking))
     return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser"))
 
 
@@ -174,7 +175,7 @@ PARTS: Mapping[str, Callable[[Run], str]] = {
 
 
 def chosen(parts: Sequence[str]) -> tuple[str, ...]:
-    """Say which parts to run: those named, or all that exist.
+    """Say which parts to run: those named, or all.
 
     >>> chosen(["unit", "lint"])
     ('unit', 'lint')
@@ -188,8 +189,7 @@ def chosen(parts: Sequence[str]) -> tuple[str, ...]:
             )
     if parts and "all" not in parts:
         return tuple(dict.fromkeys(parts))
-    exists = (ROOT / "tests" / "browser").is_dir()
-    return tuple(part for part in PARTS if part != "browser" or exists)
+    return tuple(PARTS)
 
 
 def main(parts: Sequence[str], json: bool) -> int:

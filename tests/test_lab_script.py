@@ -67,10 +67,10 @@ class Checkout:
         path.write_text(text)
         path.chmod(0o755)
 
-    def machine(self, needs: str) -> None:
-        """Say what this machine needs, in place of the real table."""
+    def machine(self, needs: str, tests: str = "{}") -> None:
+        """Say what this machine needs, and what tests need, in place of the real tables."""
         path = self.folder / "osawslab" / "region" / "machine.py"
-        path.write_text(path.read_text() + f"\nNEEDS = ({needs})\n")
+        path.write_text(path.read_text() + f"\nNEEDS = ({needs})\nTEST_NEEDS = {tests}\n")
 
 
 @pytest.fixture
@@ -247,6 +247,22 @@ def test_apt_that_fails(checkout: Checkout, needs: str, status: int) -> None:
     assert "Could not get lock" in result.stderr
     if status:
         assert "  next: sudo apt-get install" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [("test", 1), ("test all", 1), ("test lint browser", 1), ("test lint unit", 0), ("tour", 0)],
+)
+def test_what_a_part_of_the_test_needs_is_installed_for_it(
+    checkout: Checkout, words: str, asked: int
+) -> None:
+    log = apt(checkout, "echo 'E: no such package' >&2; exit 100")
+    checkout.machine("", "{'browser': {'no-such-browser': 'no/such/file'}}")
+    checkout.ready("test")
+    result = checkout.run(*words.split())
+    assert json.loads(result.stdout)["argv"] == words  # the program says what is NOT RUN
+    assert result.stderr.count("missing: no-such-browser (without it: no browser)") == asked
+    assert len(log.read_text().splitlines() if log.exists() else []) == asked
 
 
 def test_without_apt_the_packages_are_named(checkout: Checkout) -> None:

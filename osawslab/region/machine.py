@@ -80,6 +80,13 @@ NEEDS: tuple[Need, ...] = (
         required=False,
     ),
 )
+# What a part of `test` needs besides: part -> package -> a file of it.
+TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
+    "browser": {
+        "chromium": "usr/bin/chromium",
+        "fonts-dejavu-core": "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    }
+}
 # Debian puts ovs-vswitchd here; a link in /usr/sbin exists only after an installation.
 FOLDERS = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/openvswitch-switch")
 SCHEMA = "usr/share/openvswitch/vswitch.ovsschema"
@@ -129,6 +136,21 @@ def libraries() -> str:
 def missing() -> tuple[Need, ...]:
     """List what this machine lacks, in the order of `NEEDS`."""
     return tuple(need for need in NEEDS if find(need.program) is None)
+
+
+def missing_for_tests(parts: Sequence[str]) -> list[tuple[str, str]]:
+    """List (part, package) that these parts of `test` lack here; no part, or "all", is every one.
+
+    >>> missing_for_tests(["lint"])
+    []
+    """
+    every = not parts or "all" in parts
+    return [
+        (part, package)
+        for part, needs in TEST_NEEDS.items()
+        for package, file in needs.items()
+        if (every or part in parts) and not Path("/", file).exists()
+    ]
 
 
 def install_command(packages: Iterable[str]) -> str:

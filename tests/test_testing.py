@@ -1,0 +1,64 @@
+"""The parts of `test`: which run, what one says that cannot, and the exit status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from osawslab import testing
+from osawslab.errors import BadSetting
+from osawslab.region import machine
+
+
+def part(answer: str) -> object:
+    def do(run: testing.Run) -> str:
+        if answer == "not here":
+            raise testing.NotRun(answer)
+        return answer
+
+    return do
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        (["", ""], 0),
+        (["", "not here"], 3),
+        (["see above", "not here"], 1),
+    ],
+)
+def test_the_status_says_the_worst(
+    answers: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    parts = dict(zip(("lint", "unit"), map(part, answers), strict=True))
+    monkeypatch.setattr(testing, "PARTS", parts)
+    assert testing.main([], json=True) == status
+    out, err = capsys.readouterr()
+    assert [each["why"] for each in json.loads(out)["parts"]] == answers
+    assert err.count("NOT RUN unit: not here") == answers.count("not here")
+
+
+def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "TEST_NEEDS", {"browser": {"some-browser": "no/such/file"}})
+    with pytest.raises(testing.NotRun, match="sudo apt-get install .* some-browser"):
+        testing.browser(testing.Run(json=False))
+
+
+@pytest.mark.parametrize(
+    ("parts", "chosen"),
+    [
+        ([], "lint types unit tour nbval browser"),
+        (["unit", "all"], "lint types unit tour nbval browser"),
+        (["nbval", "lint", "nbval"], "nbval lint"),
+    ],
+)
+def test_all_parts_run_unless_some_are_named(parts: list[str], chosen: str) -> None:
+    assert testing.chosen(parts) == tuple(chosen.split())
+
+
+def test_a_part_that_does_not_exist_is_said() -> None:
+    with pytest.raises(BadSetting, match="there is no part 'units'"):
+        testing.chosen(["unit", "units"])
