@@ -43,7 +43,7 @@ def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(machine, "TEST_NEEDS", {"browser": {"some-browser": "no/such/file"}})
-    with pytest.raises(testing.NotRun, match="sudo apt-get install .* some-browser"):
+    with pytest.raises(testing.NotRun, match=r"sudo apt-get install .* some-browser"):
         testing.browser(testing.Run(json=False))
 
 
