@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,8 +96,3 @@ def drops(region: Region) -> Table:
     found = region.drops()
     rows = tuple((reason, str(found[reason]), DROPS[reason]) for reason in DROPS)
     return Table("Frames the VPC dropped", ("reason", "frames", "what it means"), rows)
-
-
-def as_json(table: Table) -> str:
-    """Write a table's rows as JSON objects."""
-    return json.dumps([dict(zip(table.columns, row, strict=True)) for row in table.rows])

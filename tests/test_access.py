@@ -1,0 +1,171 @@
+"""The learner's own programs: led to the region, by nothing of the caller's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from osawslab import access
+from osawslab.errors import CannotReach, MissingTool, RegionGone
+from osawslab.region import machine
+from osawslab.region.local import Region
+
+REGION = Region("a", "http://127.0.0.1:5", "eu-west-1", "LABKEY", "LAB'S SECRET", "userns", 1)
+PLANTED = {
+    "AWS_ACCESS_KEY_ID": "AKIAREAL",
+    "AWS_SECRET_ACCESS_KEY": "real",
+    "AWS_SESSION_TOKEN": "real",
+    "AWS_PROFILE": "real",
+    "AWS_ENDPOINT_URL_EC2": "https://ec2.amazonaws.com",
+    "https_proxy": "http://proxy:3128",
+    "HTTP_PROXY": "http://proxy:3128",
+}
+
+
+def test_a_shell_reads_the_exports() -> None:
+    script = access.exports(access.variables(REGION)) + "\nenv -0"
+    done = subprocess.run(
+        ["sh", "-euc", script], env={**PLANTED, "PATH": os.environ["PATH"]}, capture_output=True
+    )
+    found = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
+    assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5"
+    assert found["AWS_ACCESS_KEY_ID"] == "LABKEY"
+    assert found["AWS_SECRET_ACCESS_KEY"] == "LAB'S SECRET"
+    assert found["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & found.keys()
+
+
+def test_the_aws_cli_gets_nothing_of_the_callers(tmp_path: Path) -> None:
+    aws = tmp_path / "aws"
+    aws.write_text('#!/bin/sh\necho "$@"\nenv -0\n')
+    aws.chmod(0o755)
+    code = "import sys; from tests_access import access, REGION; access.aws(REGION, sys.argv[1:])"
+    runner = (
+        "import sys, importlib.util as u;"
+        f"s = u.spec_from_file_location('tests_access', {__file__!r});"
+        "m = u.module_from_spec(s); sys.modules['tests_access'] = m; s.loader.exec_module(m);"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", runner + code, "ec2", "describe-vpcs"],
+        env={**os.environ, **PLANTED, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words, _, rest = done.stdout.partition("\n")
+    assert words == "ec2 describe-vpcs"
+    found = dict(line.split("=", 1) for line in rest.split("\0") if line)
+    mine = {key: value for key, value in found.items() if key.startswith("AWS_")}
+    wanted = access.variables(REGION)
+    assert mine == {key: value for key, value in wanted.items() if key != "NO_PROXY"}
+    assert not [key for key in found if key.lower() in ("http_proxy", "https_proxy")]
+
+
+def test_without_the_aws_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingTool, match="AWS CLI") as error:
+        access.aws(REGION, [])
+    assert "awscli" in error.value.next
+
+
+def host(port: int) -> Any:
+    return SimpleNamespace(
+        address="203.0.113.11", port=port, user="root", host_key="ssh-ed25519 AAAA a comment"
+    )
+
+
+@pytest.mark.parametrize(
+    ("port", "known"),
+    [(22, "203.0.113.11 ssh-ed25519 AAAA\n"), (522, "[203.0.113.11]:522 ssh-ed25519 AAAA\n")],
+)
+def test_openssh_knows_the_host_beforehand(
+    port: int, known: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a home, 100% mine"
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    folder = home / "osawslab" / "a"
+    folder.mkdir(parents=True)
+    words = access.ssh_command(host(port), "a", ["uname", "-a"], ["py thon", "-m", "osawslab.cli"])
+    file = folder / f"known_hosts.{port}"
+    assert file.read_text() == known
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    # ssh itself says what it has understood
+    shown = subprocess.run([words[0], "-G", *words[1:]], capture_output=True, text=True, check=True)
+    lines = dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
+    assert (lines["hostname"], lines["port"], lines["user"]) == ("203.0.113.11", str(port), "root")
+    assert lines["stricthostkeychecking"] in ("yes", "true")
+    assert lines["userknownhostsfile"] == str(file)
+    assert lines["proxycommand"] == "'py thon' -m osawslab.cli region connect %h %p --name a"
+    assert lines["identityagent"] == "none"
+    assert words[-2:] == ["uname", "-a"]
+
+
+def test_without_openssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "osawslab" / "a").mkdir(parents=True)
+    monkeypatch.setattr(machine, "find", lambda _: None)
+    with pytest.raises(MissingTool, match="OpenSSH"):
+        access.ssh_command(host(22), "a", [], ["x"])
+
+
+class Answering:
+    """A region in which one address echoes once, and then closes."""
+
+    name = "a"
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error = error
+
+    def connect(self, address: str, port: int) -> socket.socket:
+        if self.error:
+            raise self.error
+        ours, theirs = socket.socketpair()
+
+        def echo() -> None:
+            with theirs:
+                while data := theirs.recv(100):
+                    theirs.sendall(data.upper())
+
+        threading.Thread(target=echo, daemon=True).start()
+        return ours
+
+
+def test_standard_input_and_output_are_joined(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"hello")
+    os.close(writer)
+    kept = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        access.join(Answering(), "203.0.113.10", 22)  # type: ignore[arg-type]
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(reader)
+    assert capfdbinary.readouterr().out == b"HELLO"
+
+
+@pytest.mark.parametrize(
+    ("met", "raised"),
+    [(OSError("no route"), CannotReach), (RegionGone("gone"), RegionGone)],
+)
+def test_nobody_there(met: OSError, raised: type[Exception]) -> None:
+    with pytest.raises(raised):
+        access.join(Answering(met), "203.0.113.10", 22)  # type: ignore[arg-type]
+
+
+def test_a_secret_is_not_in_what_a_region_shows() -> None:
+    assert "SECRET" not in repr(REGION)
+    assert "SECRET" in json.dumps(vars(REGION))
