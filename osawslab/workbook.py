@@ -19,7 +19,7 @@ from osawslab.errors import BadSetting, MissingTool
 
 FIRST = "00-start.ipynb"
 MEMORY = ".osawslab-notebooks.json"  # path -> SHA-256 of what was laid there
-LEFT_OUT = (".ipynb_checkpoints", "__pycache__", "conftest.py")
+LEFT_OUT = (".ipynb_checkpoints", "__pycache__", "conftest.py")  # the last is for the tests
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("region rules --name a", {"what": "rules", "name": "a"}),
         ("region connect 203.0.113.10 22", {"address": "203.0.113.10", "port": 22}),
         ("test unit tour", {"part": ["unit", "tour"]}),
+        ("bench --json tour", {"section": ["tour"], "json": True}),
         ("run bogus", USAGE),
         ("run", USAGE),
         ("", USAGE),

@@ -95,7 +95,9 @@ def test_it_parses_on_python_3_6() -> None:
 def test_help_needs_no_set_up(checkout: Checkout, words: list[str]) -> None:
     result = checkout.run(*words)
     assert result.returncode == 0
-    commands = "start tour test status down ssh env plan run check reset bench doctor region"
+    commands = (
+        "start tour plan run check reset hint status ssh env aws region down doctor test bench"
+    )
     assert commands in result.stdout
     assert "set-up happens at first use" in " ".join(result.stdout.split())
     assert not (checkout.folder / ".venv").exists()
@@ -127,7 +129,7 @@ def test_down_without_anything_sets_nothing_up(checkout: Checkout) -> None:
     result = checkout.run("down")
     assert (result.returncode, result.stdout) == (0, "")
     assert "nothing" in result.stderr
-    assert json.loads(checkout.run("down", "--json").stdout) == {}
+    assert json.loads(checkout.run("down", "--json").stdout) == {"ok": True, "ended": []}
     assert not (checkout.folder / ".venv").exists()
 
 
@@ -137,7 +139,7 @@ def test_purge_ends_the_lab_and_removes_all(checkout: Checkout) -> None:
     cache.mkdir(parents=True)
     result = checkout.run("down", "--purge", "--json")
     assert result.returncode == 0
-    assert json.loads(result.stdout)["argv"] == "down --json"
+    assert json.loads(result.stdout)["argv"] == "down --all --json"
     assert not place.folder.exists()
     assert not cache.parent.exists()
 

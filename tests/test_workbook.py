@@ -57,7 +57,7 @@ def shelf(tmp_path: Path) -> Shelf:
 def test_the_first_time_all_is_laid_out_and_trusted(shelf: Shelf) -> None:
     (shelf.original / "clinic").mkdir()
     shelf.write("deep", "clinic/a.ipynb")
-    for name in (".gitkeep", ".ipynb_checkpoints/x.ipynb", "__pycache__/x.pyc"):
+    for name in (".gitkeep", "conftest.py", ".ipynb_checkpoints/x.ipynb", "__pycache__/x.pyc"):
         (shelf.original / name).parent.mkdir(exist_ok=True)
         (shelf.original / name).touch()
     assert shelf.lay() == Laid((FIRST, "clinic/a.ipynb"), ())
