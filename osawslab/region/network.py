@@ -16,18 +16,19 @@ three mechanisms of the kernel:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from osawslab.region.state import Eni, Group, Rule, State, Subnet
+from osawslab.region import firewall
+from osawslab.region.firewall import REASONS as REASONS
+from osawslab.region.state import Eni, State
 
 INTERNET = "internet"  # the namespace that is everything outside AWS
 USER_ADDRESS = "198.51.100.7"  # a user's machine there (TEST-NET-2, RFC 5737)
 PUBLIC_ADDRESS = "8.8.8.8"
 VPC_MTU = 9001  # EC2 User Guide, "Network MTU"
 IGW_MTU = 1500  # the same page: an internet gateway forwards up to 1500 bytes
-LOG_GROUP = 5  # NFLOG group of dropped frames
 _EDGE, _OUTSIDE = "100.64.0.2", "100.64.0.1"  # both ends of each VPC's leg (RFC 6598)
 
 XEN_FAMILIES = ("t2.", "m3.", "t1.", "m1.", "m2.", "c1.")  # driver vif; later ones are Nitro (ena)
@@ -153,7 +154,12 @@ def _network(state: State, vpc: str) -> Network:
         owners,
         tuple(settings),
         tuple(fdb),
-        rules(state, enis, subnets),
+        firewall.rules(
+            enis,
+            {eni.id: port_name(eni.id) for eni in enis},
+            {key for key, net in subnets.items() if net.internet},
+            state.groups,
+        ),
         eips,
     )
 
@@ -219,166 +225,3 @@ def internet_routes(all_networks: Mapping[str, Network]) -> dict[str, str]:
         for netns, net in all_networks.items()
         for eip in net.eips
     }
-
-
-def _elements(kind: str, name: str, elements: Iterable[str]) -> str:
-    found = sorted(set(elements))
-    text = f"flush {kind} {name}\n"
-    return text + (f"add element {name} {{ {', '.join(found)} }}\n" if found else "")
-
-
-def rules(state: State, enis: list[Eni], subnets: Mapping[str, Subnet]) -> str:
-    """Write the whole firewall of one VPC: one atomic `nft -f`; counters survive it."""
-    ports = {eni.id: port_name(eni.id) for eni in enis}
-    guard = "bridge guard"
-    text = _GUARD
-    text += _elements("set", f"{guard} ports", ports.values())
-    text += _elements("set", f"{guard} macs", (f"{ports[e.id]} . {e.mac}" for e in enis))
-    text += _elements(
-        "set",
-        f"{guard} arps",
-        (f"{ports[e.id]} . {e.mac} . {a}" for e in enis for a in e.addresses),
-    )
-    text += _elements(
-        "set", f"{guard} sources", (f"{ports[e.id]} . {a}" for e in enis for a in e.addresses)
-    )
-    text += _elements(
-        "set", f"{guard} anysource", (ports[e.id] for e in enis if not e.source_dest_check)
-    )
-    text += _ROUTER
-    mapped = [(a, eip) for e in enis if subnets[e.subnet].internet for a, eip in e.eips.items()]
-    text += _elements("map", "ip router eip_in", (f"{eip} : {a}" for a, eip in mapped))
-    text += _elements("map", "ip router eip_out", (f"{a} : {eip}" for a, eip in mapped))
-    text += _elements("set", "ip router has_eip", (a for a, _ in mapped))
-    for family in (guard, "ip router"):
-        for way in ("in", "out"):
-            text += _security_groups(family, way, enis, state.groups)
-    return text
-
-
-def _security_groups(family: str, way: str, enis: list[Eni], groups: Mapping[str, Group]) -> str:
-    ports: list[str] = []
-    icmp: list[str] = []
-    everything: list[str] = []
-    for eni in enis:
-        granted = [
-            rule
-            for key in eni.groups
-            if key in groups
-            for rule in (groups[key].ingress if way == "in" else groups[key].egress)
-        ]
-        for own in eni.addresses:
-            for rule in granted:
-                if rule.protocol == "-1":
-                    everything.append(f"{own} . {rule.cidr}")
-                elif rule.protocol == "icmp":
-                    icmp.append(f"{own} . {rule.cidr}")
-                else:
-                    ports.append(f"{own} . {rule.protocol} . {_range(rule)} . {rule.cidr}")
-    return (
-        _elements("set", f"{family} {way}_ports", ports)
-        + _elements("set", f"{family} {way}_icmp", icmp)
-        + _elements("set", f"{family} {way}_all", everything)
-    )
-
-
-def _range(rule: Rule) -> str:
-    low, high = rule.from_port, rule.to_port
-    return f"{low}" if low == high else f"{low}-{high}"
-
-
-def _group_sets(family: str) -> str:
-    """Declare the sets of the security groups: own address, [protocol, port,] peer's network."""
-    text = ""
-    for way in ("in", "out"):
-        text += (
-            f"add set {family} {way}_ports {{ type ipv4_addr . inet_proto . inet_service"
-            " . ipv4_addr; flags interval; }\n"
-            f"add set {family} {way}_icmp {{ type ipv4_addr . ipv4_addr; flags interval; }}\n"
-            f"add set {family} {way}_all {{ type ipv4_addr . ipv4_addr; flags interval; }}\n"
-        )
-    return text
-
-
-def _drop(reason: str) -> str:
-    return f'log group {LOG_GROUP} prefix "{reason}" counter name drop_{reason} drop'
-
-
-REASONS = ("mac", "arp", "ip")
-
-_GUARD = (
-    "add table bridge guard\n"
-    + "".join(
-        f"add counter bridge guard drop_{reason}\n" for reason in (*REASONS, "other", "group")
-    )
-    + "add set bridge guard ports { type ifname; }\n"
-    "add set bridge guard macs { type ifname . ether_addr; }\n"
-    "add set bridge guard arps { type ifname . ether_addr . ipv4_addr; }\n"
-    "add set bridge guard sources { type ifname . ipv4_addr; }\n"
-    "add set bridge guard anysource { type ifname; }\n"
-    + _group_sets("bridge guard")
-    + "add chain bridge guard sent"
-    " { type filter hook prerouting priority -300; policy accept; }\n"
-    "add chain bridge guard within { type filter hook forward priority 0; policy accept; }\n"
-    "flush chain bridge guard sent\n"
-    "flush chain bridge guard within\n"
-    "add rule bridge guard sent iifname != @ports accept\n"
-    # A VPC without IPv6 and multicast drops both; no count, they say nothing about the lab.
-    "add rule bridge guard sent ether type ip6 drop\n"
-    "add rule bridge guard sent ip protocol igmp drop\n"
-    f"add rule bridge guard sent iifname . ether saddr != @macs {_drop('mac')}\n"
-    "add rule bridge guard sent"
-    " ether type arp iifname . arp saddr ether . arp saddr ip @arps accept\n"
-    f"add rule bridge guard sent ether type arp {_drop('arp')}\n"
-    "add rule bridge guard sent ether type ip iifname @anysource accept\n"
-    "add rule bridge guard sent ether type ip iifname . ip saddr @sources accept\n"
-    f"add rule bridge guard sent ether type ip {_drop('ip')}\n"
-    f"add rule bridge guard sent {_drop('other')}\n"
-    # Inside a subnet there is no connection tracking: first packets only.
-    + "".join(
-        f"add rule bridge guard within {first} ip {own} . ip {peer} != @{way}_all"
-        f" ip {own} . {service}ip {peer} != @{way}_{kind} counter name drop_group drop\n"
-        for own, peer, way in (("saddr", "daddr", "out"), ("daddr", "saddr", "in"))
-        for first, service, kind in (
-            ("tcp flags & (syn | ack) == syn", "ip protocol . th dport . ", "ports"),
-            ("icmp type echo-request", "", "icmp"),
-        )
-    )
-)
-
-_ROUTER = (
-    "add table ip router\n"
-    "add counter ip router drop_group\n"
-    "add counter ip router drop_no_eip\n"
-    "add map ip router eip_in { type ipv4_addr : ipv4_addr; }\n"
-    "add map ip router eip_out { type ipv4_addr : ipv4_addr; }\n"
-    "add set ip router has_eip { type ipv4_addr; }\n"
-    + _group_sets("ip router")
-    + "add chain ip router enter { type nat hook prerouting priority -100; policy accept; }\n"
-    "add chain ip router leave { type nat hook postrouting priority 100; policy accept; }\n"
-    "add chain ip router inbound\n"
-    "add chain ip router outbound\n"
-    "add chain ip router forward { type filter hook forward priority 0; policy drop; }\n"
-    "flush chain ip router forward\n"
-    "flush chain ip router enter\n"
-    "flush chain ip router leave\n"
-    "flush chain ip router inbound\n"
-    "flush chain ip router outbound\n"
-    'add rule ip router enter iifname "igw" dnat to ip daddr map @eip_in\n'
-    'add rule ip router leave oifname "igw" snat to ip saddr map @eip_out\n'
-    "add rule ip router inbound ip daddr . ip saddr @in_all accept\n"
-    "add rule ip router inbound ip protocol icmp ip daddr . ip saddr @in_icmp accept\n"
-    "add rule ip router inbound ip daddr . ip protocol . th dport . ip saddr @in_ports accept\n"
-    "add rule ip router inbound counter name drop_group drop\n"
-    "add rule ip router outbound ip saddr . ip daddr @out_all return\n"
-    "add rule ip router outbound ip protocol icmp ip saddr . ip daddr @out_icmp return\n"
-    "add rule ip router outbound ip saddr . ip protocol . th dport . ip daddr @out_ports return\n"
-    "add rule ip router outbound counter name drop_group drop\n"
-    "add rule ip router forward ct state established,related accept\n"
-    'add rule ip router forward iifname "igw" jump inbound\n'
-    'add rule ip router forward oifname "igw" ip saddr != @has_eip'
-    " counter name drop_no_eip drop\n"
-    "add rule ip router forward jump outbound\n"
-    'add rule ip router forward oifname "igw" accept\n'
-    "add rule ip router forward jump inbound\n"
-)

@@ -232,6 +232,28 @@ def test_a_permission_becomes_an_element(rule: Rule, name: str, element: str) ->
                     assert held == ([element] if (each, side) == (name, way) else [])
 
 
+def test_permissions_that_overlap_are_cut_apart() -> None:
+    nic = replace(FIRST, addresses=("172.16.10.101",))
+    group = Group(
+        "sg-1",
+        (
+            Rule("tcp", 20, 30, "10.0.0.0/8"),
+            Rule("tcp", 25, 40, ANYWHERE),
+            Rule("icmp", -1, -1, "10.1.0.0/16"),
+            Rule("icmp", -1, -1, "10.0.0.0/8"),
+        ),
+        (),
+    )
+    rules = made(nic, group=group).rules
+    own = "172.16.10.101 ."
+    assert elements(rules, "ip router in_icmp") == [f"{own} 10.0.0.0/8"]
+    assert elements(rules, "ip router in_ports") == [
+        f"{own} tcp . 20-24 . 10.0.0.0/8",
+        f"{own} tcp . 25-30 . {ANYWHERE}",
+        f"{own} tcp . 31-40 . {ANYWHERE}",
+    ]
+
+
 def test_a_set_that_got_empty_is_emptied() -> None:
     rules = made(replace(FIRST, groups=())).rules
     assert "flush set ip router in_ports\n" in rules

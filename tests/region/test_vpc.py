@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,7 +235,7 @@ def test_a_spoofed_frame_is_dropped_and_counted(frame: Frame, reason: str, net: 
 
 def test_ipv6_and_igmp_are_dropped_and_say_nothing_about_the_lab(net: Net) -> None:
     before = net.drops()
-    igmp = ipv4(net.one.address, "224.0.0.22", b"\x22\0\0\0\0\0\0\0", 2)
+    igmp = ipv4("0.0.0.0", "224.0.0.22", b"\x22\0\0\0\0\0\0\0", 2)
     frames = (
         other(0x86DD, b"\x60" + bytes(39))(net),
         ethernet(net.one.mac, "33:33:00:00:00:01", 0x86DD, b"\x60" + bytes(39)),
@@ -396,10 +397,16 @@ def test_without_an_elastic_ip_there_is_no_internet(net: Net) -> None:
 
 
 def test_an_elastic_ip_that_leads_nowhere_does_not_answer(net: Net) -> None:
-    spare = net.world.ec2.allocate_address(Domain="vpc")
+    ec2 = net.world.ec2
+    spare = ec2.allocate_address(Domain="vpc")
     with pytest.raises(OSError, match="unreachable"):
         net.world.region.connect(spare["PublicIp"], 22)
-    net.world.ec2.release_address(AllocationId=spare["AllocationId"])
+    led = ec2.associate_address(AllocationId=spare["AllocationId"], NetworkInterfaceId=net.two.nic)
+    assert net.reaches("internet", spare["PublicIp"])
+    ec2.disassociate_address(AssociationId=led["AssociationId"])
+    with pytest.raises(OSError, match="unreachable"):
+        net.world.region.connect(spare["PublicIp"], 22)
+    ec2.release_address(AllocationId=spare["AllocationId"])
 
 
 def test_an_elastic_ip_leads_where_it_is_moved_to(net: Net) -> None:
@@ -512,6 +519,26 @@ def test_a_group_may_let_in_the_members_of_a_group(net: Net) -> None:
     ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=members)
 
 
+def test_permissions_may_overlap(net: Net) -> None:
+    """What lets somebody in is not less where it is said twice."""
+    ec2, group = net.world.ec2, net.world.group
+    overlapping = [
+        {"IpProtocol": protocol, "FromPort": low, "ToPort": high, "IpRanges": [{"CidrIp": cidr}]}
+        for protocol, low, high, cidr in (
+            ("tcp", 20, 30, "198.51.100.0/24"),
+            ("tcp", 25, 90, "0.0.0.0/0"),
+            ("icmp", -1, -1, "198.51.100.0/25"),
+            ("-1", -1, -1, "172.16.10.0/24"),
+            ("-1", -1, -1, "172.16.10.102/32"),
+        )
+    ]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=overlapping)
+    assert [reach(net, port) for port in (20, 25, 90, 91)] == ["open"] * 3 + ["timed out"]
+    assert net.reaches("internet", net.eip)
+    ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=overlapping)
+    assert reach(net, 90) == "timed out"
+
+
 def test_what_no_egress_rule_allows_does_not_leave(net: Net) -> None:
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
     ec2, group = net.world.ec2, net.world.group
@@ -572,6 +599,21 @@ def test_a_stopped_instance_is_off_the_wire_and_keeps_its_disk(net: Net) -> None
     world.ec2.terminate_instances(InstanceIds=[machine.id])
 
 
+def test_a_nic_is_plugged_in_and_pulled_out_of_a_running_instance(net: Net) -> None:
+    world = net.world
+    netns = world.netns(net.two)
+    second = world.plug(net.two, world.b, "172.16.20.102")
+    (link,) = json.loads(world.must(netns, "ip", "-j", "link", "show", "eth1"))
+    assert link["address"] == second.mac
+    about = world.ec2.describe_network_interfaces(NetworkInterfaceIds=[second.nic])
+    attachment = about["NetworkInterfaces"][0]["Attachment"]["AttachmentId"]
+    world.ec2.detach_network_interface(AttachmentId=attachment)
+    assert world.run(netns, "ip", "link", "show", "eth1").returncode
+    assert network.port_name(second.nic) not in world.must(world.router, "ip", "link")
+    world.ec2.delete_network_interface(NetworkInterfaceId=second.nic)
+    assert net.reaches(net.two, net.one.address)
+
+
 def test_a_vpc_with_the_same_addresses_is_another_world(net: Net) -> None:
     world = net.world
     ec2 = world.ec2
@@ -587,6 +629,11 @@ def test_a_vpc_with_the_same_addresses_is_another_world(net: Net) -> None:
     assert net.reaches(place, "172.16.10.1")
     assert net.reaches(net.one, net.two.address)
     assert net.reaches("internet", net.eip)
+    for _ in range(3):  # its only instance, so the whole VPC goes and comes back
+        ec2.stop_instances(InstanceIds=[made])
+        assert network.leg(vpc) not in world.must("internet", "ip", "link")
+        ec2.start_instances(InstanceIds=[made])
+        assert network.leg(vpc) in world.must("internet", "ip", "link")
     ec2.terminate_instances(InstanceIds=[made])
     assert f"vpc-{vpc[-8:]}" not in world.region.places()
     assert network.leg(vpc) not in world.must("internet", "ip", "link")
@@ -617,9 +664,9 @@ def test_a_change_elsewhere_leaves_links_and_counters_as_they_are(net: Net) -> N
 def test_a_region_has_no_way_to_the_machine_or_beyond(net: Net) -> None:
     """Every device is a cable to another place of the region; no default route leaves it."""
     region = net.world.region
-    own = open(f"/proc/{region.pid}/net/dev").read()
-    assert re.findall(r"^\s*(\S+):", own, re.M) == ["lo"]
-    assert open(f"/proc/{region.pid}/net/route").read().count("\n") <= 1  # its headline
+    own = Path(f"/proc/{region.pid}/net")
+    assert re.findall(r"^\s*(\S+):", (own / "dev").read_text(), re.M) == ["lo"]
+    assert (own / "route").read_text().count("\n") <= 1  # its headline
     for place in region.places():
         for link in json.loads(net.world.must(place, "ip", "-j", "-d", "link")):
             kind = link.get("linkinfo", {}).get("info_kind", "loopback")
