@@ -65,6 +65,8 @@ def start(options: Namespace) -> int:
     if not options.no_region:
         region = local.ensure(settings.name, settings.region)
         tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
+    if options.port is None and server.port != jupyter.PORTS[0]:
+        tell(f"port {jupyter.PORTS[0]} is taken: JupyterLab uses {server.port}")
     url = server.url(workbook.FIRST)
 
     def ready() -> None:

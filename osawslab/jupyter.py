@@ -45,6 +45,11 @@ class Server:
     token: str
     browser: bool
 
+    @property
+    def log(self) -> Path:
+        """Name the file that has JupyterLab's own words."""
+        return home() / f"log.{self.port}"
+
     def url(self, notebook: str) -> str:
         """Give the address that opens a notebook."""
         return f"http://{LOOPBACK}:{self.port}/lab/tree/{quote(notebook)}?token={self.token}"
@@ -59,7 +64,7 @@ class Server:
             "ServerApp.open_browser": self.browser,
             "ServerApp.answer_yes": True,  # Ctrl-C ends it without a question
             "ServerApp.allow_root": os.geteuid() == 0,
-            "Application.log_level": "ERROR",
+            "LanguageServerManager.autodetect": False,  # it would run npm, for nothing here
             "LabApp.default_url": f"/lab/tree/{quote(notebook)}",
             "LabApp.app_settings_dir": home() / "app",
             "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
@@ -124,21 +129,23 @@ def serve(
         file = home() / path
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.write_text(json.dumps(settings))
-    child = subprocess.Popen(
-        made.command(notebook),
-        cwd=made.folder,
-        env=made.environment(given),
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        process_group=0,  # the terminal's Ctrl-C is for us: told twice, it leaves kernels behind
-    )
+    with open(made.log, "w", opener=_private) as log:
+        child = subprocess.Popen(
+            made.command(notebook),
+            cwd=made.folder,
+            env=made.environment(given),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,  # a Ctrl-C is for us: told twice, it leaves kernels behind
+        )
     before = {
         number: signal.signal(number, _leave)
         for number in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) != signal.SIG_IGN  # nohup
     }
     try:
-        _wait(child, made.port)
+        _wait(child, made)
         ready()
         child.wait()
     except KeyboardInterrupt:
@@ -153,24 +160,32 @@ def _leave(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _wait(child: subprocess.Popen[bytes], port: int) -> None:
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _wait(child: subprocess.Popen[bytes], made: Server) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         if child.poll() is not None:
             raise MissingTool(
                 "JupyterLab did not start",
-                seen=f"it ended with {child.returncode}; its words are above",
-                next="read them; ./lab doctor",
+                seen=_last_words(made.log) or f"it ended with {child.returncode}",
+                next=f"read {made.log}; ./lab doctor",
             )
         try:
-            socket.create_connection((LOOPBACK, port), 1).close()
+            socket.create_connection((LOOPBACK, made.port), 1).close()
             return
         except OSError:
             if time.monotonic() > deadline:
                 raise LabTimeout(
-                    f"JupyterLab does not answer after {START_SECONDS:.0f} s"
+                    f"JupyterLab does not answer after {START_SECONDS:.0f} s", seen=str(made.log)
                 ) from None
         time.sleep(0.02)
+
+
+def _last_words(log: Path) -> str:
+    return " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

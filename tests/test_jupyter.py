@@ -114,8 +114,9 @@ def processes(kernel: str) -> list[str]:
 
 
 def test_one_that_does_not_start_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jupyter.Server, "command", lambda *_: ["sh", "-c", "exit 3"])
+    monkeypatch.setattr(jupyter.Server, "command", lambda *_: ["sh", "-c", "echo words; exit 3"])
     made = jupyter.server(folder, 0, False)
     with pytest.raises(MissingTool, match="did not start") as error:
         jupyter.serve(made, "00-start.ipynb", {}, lambda: pytest.fail("it is not ready"))
-    assert "ended with 3" in error.value.seen
+    assert error.value.seen == "words"
+    assert made.log.stat().st_mode & 0o077 == 0
