@@ -17,7 +17,7 @@ from osawslab.region import local, machine
 sys.path.insert(0, str(Path(__file__).parent / "kit"))
 
 from wire import Net
-from world import World
+from world import Box, World
 
 FOREIGN = ("AWS_", "OSAWSLAB_")  # the caller's settings are no part of a test
 
@@ -68,6 +68,17 @@ def net(world: World) -> Net:
     for each in (one, two, far):
         world.up(each)
     return Net(world, one, two, far, world.eip(one))
+
+
+@pytest.fixture(scope="module")
+def box(world: World) -> Box:
+    """Give that region an instance with two NICs that lets us in."""
+    first = world.machine("172.16.10.101")
+    second = world.plug(first, world.b, "172.16.20.101")
+    eip = world.eip(first)
+    host = world.host(eip)
+    host.wait(20)
+    return Box(world, first, second, eip, host)
 
 
 @pytest.fixture

@@ -148,3 +148,19 @@ class World:
     def host(self, eip: str, user: str = "admin", key: str = "") -> SshHost:
         """Give the way in by SSH."""
         return SshHost(self.target, eip, user, key or self.host_public)
+
+
+@dataclass(frozen=True)
+class Box:
+    """An instance with two NICs, and the way in."""
+
+    world: World
+    machine: Machine
+    second: Machine
+    eip: str
+    host: SshHost
+
+    def reboot(self) -> None:
+        """Reboot it by EC2's API, and wait until it answers."""
+        self.world.ec2.reboot_instances(InstanceIds=[self.machine.id])
+        self.host.wait(20)
