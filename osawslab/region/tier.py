@@ -24,6 +24,7 @@ _ARGUMENTS = {
     "userns": ("unshare", "--user", "--map-root-user", *NAMESPACES),
     "root": ("unshare", *NAMESPACES),
 }
+ONLY_READ = "to read the notebooks with what they show: ./lab start --no-region"
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -98,6 +99,7 @@ def choose(environ: Sequence[tuple[str, str]] | None = None) -> tuple[str, list[
 
 def advice() -> str:
     """Say what to type where namespaces are refused."""
+    text = "use a machine, a virtual machine or a codespace whose root may make namespaces"
     if os.geteuid() != 0:
         text = "sudo ./lab start (your files stay yours)"
         if APPARMOR.exists() and APPARMOR.read_text().strip() == "1":
@@ -105,5 +107,4 @@ def advice() -> str:
                 ", or allow user namespaces until the next boot:"
                 " sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
             )
-        return text
-    return "use a machine, a virtual machine or a codespace whose root may make namespaces"
+    return f"{text}; {ONLY_READ}"
