@@ -83,7 +83,8 @@ class Cloud:
         """The provider NIC, also when its MAC has moved.
 
         The interface with the note as its alias, else the one with that permanent address, else
-        the one that has the registered MAC and is no bridge and no port of the router.
+        the one that has the registered MAC, or the one that the swap gives the NIC, and is no
+        bridge and no port of the router.
         """
         links = [link for link in self.host.root.links.values() if link.name != "lo"]
         own = [link for link in links if not link.name.startswith(("qg-", "qr-", "tap", "brq"))]
@@ -93,7 +94,7 @@ class Cloud:
             [
                 link
                 for link in own
-                if link.mac == self.registered_mac
+                if link.mac in (self.registered_mac, self.names.other_mac)
                 and link.kind not in ("bridge", "openvswitch", "tun")
                 and link.name != self.settings.provider_bridge
             ],
