@@ -53,6 +53,7 @@ def test_a_terminal_is_a_terminal(box: Box) -> None:
     assert term
     assert len(size.split()) == 2
     assert run("exit 5", pty=True, hide=True, warn=True, in_stream=False).exited == 5
+    assert run("echo me > /dev/tty", pty=True, hide=True, in_stream=False).stdout == "me\r\n"
     typed = run("read line; echo got $line", pty=True, hide=True, in_stream=io.StringIO("x\n"))
     assert "got x" in typed.stdout
 
