@@ -95,7 +95,28 @@ def server(folder: Path, port: int | None, browser: bool) -> Server:
 
     Raises LabBusy, BadSetting.
     """
-    return Server(folder, _port(port), secrets.token_urlsafe(24), browser)
+    made = Server(folder, _port(port), secrets.token_urlsafe(24), browser)
+    try:
+        _prepare()
+        made.log.touch(mode=0o600)
+    except OSError as error:
+        raise BadSetting(
+            "Jupyter's own folder cannot be written",
+            seen=str(error),
+            next="export XDG_CACHE_HOME=/some/folder/of/yours",
+        ) from None
+    return made
+
+
+def _prepare() -> None:
+    for path, settings in {
+        "app/overrides.json": JUPYTER,
+        # A kernel says at each start that its loopback sockets are not encrypted.
+        "ipython/profile_default/ipython_kernel_config.json": {"IPKernelApp": {"log_level": 40}},
+    }.items():
+        file = home() / path
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings))
 
 
 def _port(asked: int | None) -> int:
@@ -121,15 +142,7 @@ def serve(
 
     Raises MissingTool when it did not start.
     """
-    for path, settings in {
-        "app/overrides.json": JUPYTER,
-        # A kernel says at each start that its loopback sockets are not encrypted.
-        "ipython/profile_default/ipython_kernel_config.json": {"IPKernelApp": {"log_level": 40}},
-    }.items():
-        file = home() / path
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings))
-    with open(made.log, "w", opener=_private) as log:
+    with open(made.log, "w") as log:
         child = subprocess.Popen(
             made.command(notebook),
             cwd=made.folder,
@@ -158,10 +171,6 @@ def serve(
 
 def _leave(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _wait(child: subprocess.Popen[bytes], made: Server) -> None:

@@ -64,6 +64,13 @@ def test_the_token_is_new_each_time_and_no_argument(folder: Path) -> None:
     assert one.url("00-start.ipynb") == wanted
 
 
+def test_where_jupyter_may_not_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
+    with pytest.raises(BadSetting, match="own folder") as error:
+        jupyter.server(folder, 0, False)
+    assert error.value.next.startswith("export XDG_CACHE_HOME=")
+
+
 def status(url: str, token: str = "") -> int:
     request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
     try:
