@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# JupyterLab puts cells to the right, and takes <style> away from an untrusted notebook.
-LEFT = 'style="text-align: left; white-space: pre-wrap"'
+SHORT = 20  # characters: "NOT OK", an address or a call stays on one line
 Where = Literal["aws", "instance", "openstack"]
 
 
@@ -52,19 +51,24 @@ class Table:
         return "\n".join([self.caption, *lines, *(["(none)"] if not self.rows else [])])
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col" {LEFT}>{escape(name)}</th>' for name in self.columns)
-        none = f'<tr><td colspan="{len(self.columns)}" {LEFT}>(none)</td></tr>'
+        head = "".join(_cell('th scope="col"', name) for name in self.columns)
+        none = _cell(f'td colspan="{len(self.columns)}"', "(none)")
         return (
-            f"<table><caption {LEFT}>{escape(self.caption)}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{''.join(map(self._row, self.rows)) or none}</tbody></table>"
+            f'<table style="margin-left: 0">{_cell("caption", self.caption)}'
+            f"<thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(map(self._row, self.rows)) or f'<tr>{none}</tr>'}</tbody></table>"
         )
 
     def _row(self, row: tuple[str, ...]) -> str:
-        cells = (
-            f"<code>{escape(cell)}</code>" if cell and name in self.code else escape(cell)
-            for name, cell in zip(self.columns, row, strict=True)
-        )
-        return "<tr>" + "".join(f"<td {LEFT}>{cell}</td>" for cell in cells) + "</tr>"
+        cells = zip(self.columns, row, strict=True)
+        return f"<tr>{''.join(_cell('td', text, name in self.code) for name, text in cells)}</tr>"
+
+
+def _cell(tag: str, text: str, code: bool = False) -> str:
+    # JupyterLab puts cells to the right, and takes <style> away from an untrusted notebook.
+    style = f"text-align: left; white-space: {'pre' if len(text) <= SHORT else 'pre-wrap'}"
+    shown = f"<code>{escape(text)}</code>" if code and text else escape(text)
+    return f'<{tag} style="{style}">{shown}</{tag.split()[0]}>'
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,14 @@ def test_a_table_is_text_html_and_a_frame() -> None:
     assert ">you &amp; I</td>" in html
     assert html.count("<code>") == 1  # an empty cell is no command
     assert html.count('<th scope="col"') == 2
-    assert html.count("text-align: left; white-space: pre-wrap") == 1 + 2 + 4
+    assert html.count("text-align: left; white-space: pre") == 1 + 2 + 4
     assert TABLE.frame.to_dict("list") == {"who": ["you & I", ""], "command": ["ip <x>\n  up", ""]}
+
+
+def test_what_is_short_stays_on_one_line() -> None:
+    html = Table("c", ("a",), (("NOT OK",), ("a sentence that is long",)))._repr_html_()
+    assert 'white-space: pre">NOT OK<' in html
+    assert 'white-space: pre-wrap">a sentence' in html
 
 
 @pytest.mark.parametrize("empty", [Table("none", ("a", "b"), ()), Plan("verify", ())])

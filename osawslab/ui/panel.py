@@ -60,8 +60,14 @@ class Panel:
     def __init__(self, lab: Steps, step: str) -> None:
         self.lab, self.step, self.level = lab, step, 0
         self.shown = HTML(said("<p>Plan shows what would be done. Nothing has been done yet.</p>"))
+        self.shown.add_class("jp-RenderedHTMLCommon")  # tables and pictures as below a cell
         self.buttons = {
-            name: Button(description=name, tooltip=f"{step}: {what}", tabbable=True)
+            name: Button(
+                description=name,
+                tooltip=f"{step}: {what}",
+                tabbable=True,
+                layout=Layout(width="auto", min_width="7em"),
+            )
             for name, what in BUTTONS.items()
         }
         self.buttons["Run"].button_style = "primary"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -55,6 +56,7 @@ class Started:
     """A running `osawslab start`, as a terminal runs it."""
 
     process: subprocess.Popen[str]
+    folder: Path  # the learner's copy
     words: Path  # its standard error
     url: str  # the address it printed
 
@@ -72,15 +74,17 @@ class Browser:
     outside: list[str] = field(default_factory=list)  # addresses that are not this machine's
     errors: list[str] = field(default_factory=list)
 
-    def open(self, url: str) -> Notebook:
-        """Open a notebook in a page of its own and wait for its kernel."""
+    def open(self, url: str, saved: Path) -> Notebook:
+        """Open a notebook alone in a page, and wait until it is there and its kernel too."""
         page = self.context.new_page()
         page.on("console", lambda message: self._heard(message))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self._asked(request.url))
         page.on("websocket", lambda opened: self._asked(opened.url))
-        page.goto(url)
+        page.goto(url.replace("00-start.ipynb?", f"{saved.name}?reset&"))
         notebook = Notebook(page)
+        cells = json.loads(saved.read_text())["cells"]
+        expect(notebook.cells).to_have_count(sum(each["cell_type"] == "code" for each in cells))
         notebook.idle()
         return notebook
 
@@ -156,10 +160,10 @@ def cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def started(home: Path, cache: Path) -> Iterator[Started]:
     """Start JupyterLab by the program itself, and wait for the address that it prints."""
-    words = home / "words"
+    folder, words = home / "notebooks", home / "words"
     with words.open("w") as stderr:
         process = subprocess.Popen(
-            [*PROGRAM, "start", "--no-browser", "--port=0", f"--folder={home / 'notebooks'}"],
+            [*PROGRAM, "start", "--no-browser", "--port=0", f"--folder={folder}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -171,7 +175,7 @@ def started(home: Path, cache: Path) -> Iterator[Started]:
         try:
             line = next((line for line in process.stdout if line.startswith("open ")), "")
             assert line, words.read_text()
-            yield Started(process, words, line.removeprefix("open ").strip())
+            yield Started(process, folder, words, line.removeprefix("open ").strip())
         finally:
             process.terminate()
             process.wait(END_SECONDS)
@@ -212,13 +216,13 @@ def save(picture: bytes, path: Path) -> None:
 def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
     mounts = Path("/proc/self/mounts").read_text()
     with browser() as seen:
-        first = seen.open(started.url)
+        first = seen.open(started.url, started.folder / "00-start.ipynb")
         first.run_all()
         assert first.wrong() == []
         checks = first.page.get_by_role("table", name="Checks of provision")
         expect(checks).to_be_visible()
 
-        swap = seen.open(started.url.replace("00-start", "60-swap-mac"))
+        swap = seen.open(started.url, started.folder / "60-swap-mac.ipynb")
         swap.run_all()
         assert swap.wrong() == []
         panel = swap.cells.last
