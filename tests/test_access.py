@@ -119,7 +119,7 @@ def test_without_openssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 class Answering:
-    """A region in which one address echoes once, and then closes."""
+    """A region in which one address answers when it has heard all, and then closes."""
 
     name = "a"
 
@@ -131,12 +131,15 @@ class Answering:
             raise self.error
         ours, theirs = socket.socketpair()
 
-        def echo() -> None:
+        def answer() -> None:
             with theirs:
+                theirs.settimeout(5)
+                heard = b""
                 while data := theirs.recv(100):
-                    theirs.sendall(data.upper())
+                    heard += data
+                theirs.sendall(heard.upper())
 
-        threading.Thread(target=echo, daemon=True).start()
+        threading.Thread(target=answer, daemon=True).start()
         return ours
 
 
