@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import socket
 import time
 import zlib
 from typing import Any
@@ -20,6 +21,8 @@ from osawslab.target import Target
 logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)  # our errors say it once
 
 CONNECT_SECONDS = 2.0
+KEEPALIVE_SECONDS = 15
+SILENCE_SECONDS = 10  # without an acknowledgement of what was sent
 COMMAND_SECONDS = 600.0  # apt-get on a small instance takes minutes
 
 
@@ -76,7 +79,11 @@ class SshHost:
         known = paramiko.Ed25519Key(data=base64.b64decode(data))
         client.get_host_keys().add(name, kind, known)
         connection.open()
-        connection.transport.set_keepalive(15)
+        connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+        # A path that breaks under an open connection is noticed, not waited for (tcp(7)).
+        connection.transport.sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENCE_SECONDS
+        )
         self._open = connection
         return connection
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from osawslab.aws.facts import Facts, tags
 from osawslab.aws.maker import Maker
+from osawslab.errors import CannotReach, StepFailed
 from osawslab.report import Action, Check, Table
 from osawslab.steps.site import Shown, Site
 
@@ -219,7 +220,12 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
 def _answers(site: Site, ec2: Facts) -> tuple[bool, str]:
     if not ec2.running or not ec2.eip("management") or not ec2.registered_mac:
         return False, "not asked: the instance is not complete"
-    site.instance_of(ec2).host.wait(WAIT_SECONDS)
+    host = site.instance_of(ec2).host
+    host.wait(WAIT_SECONDS)
+    try:
+        host.plain("true")
+    except (CannotReach, StepFailed) as error:
+        return False, error.seen or error.what
     return True, "answers with its host key"
 
 
