@@ -136,6 +136,7 @@ class Notebook:
         """Take a PNG of the page with a cell on top, and without the list of files."""
         self.page.set_viewport_size({"width": 1000, "height": 1310})
         self.page.keyboard.press("Control+b")
+        self.page.mouse.move(0, 0)  # or what is below it is highlighted
         cell.evaluate("cell => cell.scrollIntoView({block: 'start'})")
         return self.page.screenshot()
 
@@ -207,10 +208,10 @@ def processes(home: Path) -> dict[int, str]:
 
 
 def save(picture: bytes, path: Path) -> None:
-    """Save a screenshot with 64 colours, a third of its size."""
+    """Save a screenshot with 128 colours, a third of its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = PIL.Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(64, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(128, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
 
 
 def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
