@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,40 +11,20 @@ from typing import Any
 import pytest
 
 from osawslab.lab import Lab
-from osawslab.region import local, machine
+from osawslab.testing import fresh_home
 
 sys.path.insert(0, str(Path(__file__).parent / "kit"))
 
 from wire import Net
 from world import Box, World
 
-FOREIGN = ("AWS_", "OSAWSLAB_")  # the caller's settings are no part of a test
-
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """Give this module's tests a state home of their own; its regions end with the module.
-
-    In /tmp, since a socket's path has 107 bytes at most.
-    """
-    cache = machine.cache().parent
-    with (
-        tempfile.TemporaryDirectory(prefix="osl-", dir="/tmp") as name,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        folder = Path(name)
-        for variable in [each for each in os.environ if each.startswith(FOREIGN)]:
-            patch.delenv(variable)
-        for variable in ("STATE_HOME", "RUNTIME_DIR"):
-            (folder / variable[0]).mkdir(mode=0o700)
-            patch.setenv(f"XDG_{variable}", str(folder / variable[0]))
-        patch.setenv("XDG_CACHE_HOME", str(cache))
+    """Give this module's tests a home of their own; its regions end with the module."""
+    with fresh_home() as folder, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # no lab.toml of the caller's
-        try:
-            yield folder
-        finally:
-            for lab in sorted(local.state_home().glob("*")):
-                local.remove(lab.name)
+        yield folder
 
 
 @pytest.fixture
