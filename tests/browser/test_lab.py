@@ -183,10 +183,13 @@ def started(home: Path, cache: Path) -> Iterator[Started]:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Browser]:
+def browser(home: Path) -> Iterator[Browser]:
     """Run a browser that knows no names, so that nothing outside this machine can be found."""
+    files = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=machine.find("chromium"), args=FLAGS)
+        chromium = playwright.chromium.launch(
+            executable_path=machine.find("chromium"), args=FLAGS, env={**os.environ, **files}
+        )
         context = chromium.new_context(
             viewport={"width": 1180, "height": 1000}, service_workers="block"
         )
@@ -216,7 +219,7 @@ def save(picture: bytes, path: Path) -> None:
 
 def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
     mounts = Path("/proc/self/mounts").read_text()
-    with browser() as seen:
+    with browser(home) as seen:
         first = seen.open(started.url, started.folder / "00-start.ipynb")
         first.run_all()
         assert first.wrong() == []
