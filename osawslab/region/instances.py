@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -93,10 +94,20 @@ def order(state: State, instance: Instance, disks: Path, unpacked: Path | None) 
 
 
 def zygote() -> socket.socket:
-    """Fork the process that boots instances; give the socket that orders go to."""
+    """Fork the process that boots instances; give the socket that orders go to.
+
+    Without it the region is none any more: when it ends, so does this process.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork():
+    child = os.fork()
+    if child:
         theirs.close()
+
+        def end_with_it() -> None:
+            os.waitpid(child, 0)
+            os._exit(1)
+
+        threading.Thread(target=end_with_it, name="zygote", daemon=True).start()
         return ours
     ours.close()
     kernel.die_with_parent()

@@ -1,0 +1,264 @@
+"""A region that dies at any moment comes back as it was, and nothing of the dead one is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError
+from world import World
+
+from osawslab import Lab
+from osawslab.errors import LabError
+from osawslab.region import local
+from osawslab.region.local import Region
+from osawslab.settings import Settings
+from osawslab.target import open_target
+
+LISTS = (
+    "vpcs", "subnets", "internet_gateways", "route_tables", "security_groups", "key_pairs",
+    "instances", "network_interfaces", "addresses", "volumes", "tags",
+)  # fmt: skip
+
+
+def told(ec2: Any) -> dict[str, Any]:
+    """Read everything that EC2 says."""
+    found = {what: getattr(ec2, f"describe_{what}")() for what in LISTS}
+    for answer in found.values():
+        del answer["ResponseMetadata"]
+    return found
+
+
+def client(name: str) -> Any:
+    """Use a lab's region, which comes back for that."""
+    return open_target(Settings(name=name)).client("ec2")
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(each) for each in (task / "children").read_text().split()]
+    return found
+
+
+def tree(pid: int) -> list[int]:
+    return [pid, *(each for child in children(pid) for each in tree(child))]
+
+
+def the_first(region: Region) -> list[int]:
+    return [region.pid]
+
+
+def pid_1(region: Region) -> list[int]:
+    return children(region.pid)[:1]
+
+
+def the_api(region: Region) -> list[int]:
+    """Give the process that serves the API: the first that pid 1 has forked."""
+    return [min(children(*pid_1(region)))]
+
+
+def the_one_that_boots(region: Region) -> list[int]:
+    return [min(children(*the_api(region)))]
+
+
+def all_at_once(region: Region) -> list[int]:
+    return tree(region.pid)
+
+
+def kill(region: Region, chosen: Callable[[Region], list[int]] = the_first) -> None:
+    """Kill processes of a region, and wait until all of it is gone."""
+    everybody = [os.pidfd_open(pid) for pid in tree(region.pid)]
+    for pid in chosen(region):
+        os.kill(pid, signal.SIGKILL)
+    for watch in everybody:
+        assert select.select([watch], [], [], 10)[0], "a process of the dead region lives on"
+        os.close(watch)
+
+
+def listens(region: Region) -> bool:
+    port = int(region.endpoint.rpartition(":")[2])
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    return any(f"0100007F:{port:04X} " in line and " 0A " in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def durable(home: Path) -> World:
+    """Give a world with an instance that answers."""
+    world = World("durable")
+    machine = world.machine("172.16.10.101")
+    world.host(world.eip(machine)).wait(20)
+    return world
+
+
+@pytest.mark.parametrize("chosen", [the_first, pid_1, the_api, the_one_that_boots, all_at_once])
+def test_whatever_is_killed_the_whole_ends_and_comes_back(
+    chosen: Callable[[Region], list[int]], durable: World
+) -> None:
+    before, mounts = told(client("durable")), Path("/proc/self/mounts").read_text()
+    region = local.ensure("durable")
+    kill(region, chosen)
+    assert local.find("durable") is None
+    assert not listens(region)
+    assert Path("/proc/self/mounts").read_text() == mounts
+    assert told(client("durable")) == before
+    again = local.find("durable")
+    assert again is not None
+    assert again.pid != region.pid
+    assert (again.access_key, again.secret_key) == (region.access_key, region.secret_key)
+    (address,) = before["addresses"]["Addresses"]
+    host = durable.host(address["PublicIp"])
+    host._target = open_target(Settings(name="durable"))
+    host.wait(20)
+    assert host.plain("hostname") == "ip-172-16-10-101\n"
+
+
+def test_one_that_was_starting_when_its_starter_died_is_replaced(home: Path) -> None:
+    source = "from osawslab.region import local; local.ensure('starting')"
+    starter = subprocess.Popen([sys.executable, "-c", source])
+    alive = local.state_folder("starting") / "alive"
+    deadline = time.monotonic() + 20
+    half: set[int] = set()
+    while not half:
+        assert time.monotonic() < deadline
+        half = holders(alive) - {starter.pid}
+    starter.kill()
+    starter.wait()
+    assert local.find("starting") is None
+    region = local.ensure("starting")
+    assert region.places() == ["internet"]
+    assert holders(alive) == set(tree(region.pid))
+    assert not half & holders(alive)
+    local.remove("starting")
+
+
+def holders(alive: Path) -> set[int]:
+    """Name the processes that hold a lab's lock."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if local._holds(process, alive.stat()):
+                found.add(int(process.name))
+    return found
+
+
+def test_its_disks_are_as_they_were(durable: World) -> None:
+    (address,) = client("durable").describe_addresses()["Addresses"]
+
+    def shell(command: str) -> str:
+        host = durable.host(address["PublicIp"])
+        host._target = open_target(Settings(name="durable"))
+        host.wait(20)
+        return host.run(command)
+
+    shell("echo kept > /etc/kept; echo lost > /run/lost; sync")
+    kill(local.ensure("durable"))
+    assert shell("cat /etc/kept; cat /run/lost 2>/dev/null || echo gone") == "kept\ngone\n"
+
+
+def test_what_was_answered_is_there_after_a_death_in_the_middle_of_a_call(home: Path) -> None:
+    """Killed under a client that makes one thing after another, at different moments."""
+    answered: set[str] = set()
+
+    def make(hits: int, started: threading.Event) -> None:
+        ec2 = client("middle")
+        for number in range(1000):
+            if number == hits:
+                started.set()
+            made = ec2.create_security_group(GroupName=f"g-{hits}-{number}", Description="x")
+            answered.add(made["GroupId"])
+
+    for hits in (1, 4, 7):
+        region, started = local.ensure("middle"), threading.Event()
+
+        def end(region: Region = region, seconds: float = hits / 200, go: Any = started) -> None:
+            go.wait()
+            threading.Event().wait(seconds)
+            kill(region)
+
+        killer = threading.Thread(target=end)
+        killer.start()
+        with pytest.raises(BotoCoreError):
+            make(hits, started)
+        killer.join()
+        groups = client("middle").describe_security_groups()["SecurityGroups"]
+        found = {each["GroupId"] for each in groups if each["GroupName"] != "default"}
+        assert found >= answered
+        assert len(found - answered) <= 1  # done, but the answer was cut off
+        answered = found
+    local.remove("middle")
+
+
+@pytest.fixture
+def halfway(home: Path) -> Iterator[Lab]:
+    with Lab("halfway", bridge="linux") as lab:
+        yield lab
+    local.remove("halfway")
+
+
+def killing(lab: Lab, number: int) -> None:
+    """Have the region killed when the step begins its action of that number."""
+
+    class Killer:
+        count = 0
+
+        def start(self, step: str, total: int) -> None:
+            pass
+
+        def action(self, text: str, **_: str) -> None:
+            if self.count == number:
+                kill(local.ensure(lab.settings.name))
+            self.count += 1
+
+        def done(self, text: str) -> None:
+            pass
+
+    lab.progress = Killer()
+
+
+@pytest.mark.parametrize("number", [0, 11, 16])
+def test_provision_goes_on_after_a_death_in_its_middle(number: int, halfway: Lab) -> None:
+    progress = halfway.progress
+    killing(halfway, number)
+    with pytest.raises(LabError) as caught:
+        halfway.provision()
+    assert caught.value.next
+    halfway.progress = progress
+    report = halfway.provision()
+    assert report.ok, report.text
+    assert len(report.actions) == 17 - number
+    assert not halfway.provision().changed
+
+
+def test_a_lab_goes_on_when_its_region_died_between_two_steps(halfway: Lab) -> None:
+    for step in ("install_cloud", "networks"):
+        halfway.catch_up(step)
+        kill(local.ensure("halfway"))
+        halfway.catch_up(step)  # the instance has rebooted: what is no file is made anew
+        report = halfway.run(step)
+        assert report.ok, report.text
+        assert not halfway.run(step).changed
+
+
+def test_a_lab_goes_on_when_its_region_died_in_the_middle_of_a_step(halfway: Lab) -> None:
+    for step in ("provision", "install_cloud", "provider_nic"):
+        assert halfway.run(step).ok
+    progress = halfway.progress
+    killing(halfway, 5)
+    with pytest.raises(LabError) as caught:
+        halfway.networks()
+    assert caught.value.next
+    halfway.progress = progress
+    for step in ("install_cloud", "provider_nic", "networks"):
+        report = halfway.run(step)
+        assert report.ok, report.text
