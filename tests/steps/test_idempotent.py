@@ -50,7 +50,7 @@ def calls(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Calls:
     plain, client = SshHost.plain, lab.client("ec2")
 
     def counting(self: SshHost, command: str) -> str:
-        looks = "exec(zlib.decompress" in command or command == "hostname"
+        looks = "exec(zlib.decompress" in command or command in ("hostname", "true")
         if not looks:
             counted.made.append(command)
         return plain(self, command)
