@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
+from osawslab.errors import BadSetting, LabBusy, StepNotReady
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
@@ -63,9 +63,7 @@ class Lab:
         """Hold the lab's lock: one process changes a lab at a time."""
         site = self._site()
         path = site.target.keys / "working"
-        with contextlib.ExitStack() as held:
-            with writing(path):
-                file = held.enter_context(open(path, "a+"))
+        with open(path, "a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -75,10 +73,9 @@ class Lab:
                     seen=file.read().strip(),
                     next=f"wait for it, then lab.{step}() again",
                 ) from None
-            with writing(path):
-                file.truncate(0)
-                file.write(f"process {os.getpid()}, {step}\n")
-                file.flush()
+            file.truncate(0)
+            file.write(f"process {os.getpid()}, {step}\n")
+            file.flush()
             yield site
 
     def _known(self, step: str) -> str:
