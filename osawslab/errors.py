@@ -11,6 +11,10 @@ no gateway port
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class LabError(Exception):
     """Something a learner can act on: what happened, what was seen, what to type next."""
@@ -76,3 +80,18 @@ class Refused(LabError, PermissionError):
 
 class BadCapture(LabError, ValueError):
     """The bytes are no capture that can be read."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do where the lab's own files cannot be written. Raises NoPlaceToRun."""
+    try:
+        yield
+    except LabError:
+        raise
+    except OSError as error:
+        raise NoPlaceToRun(
+            f"the lab's files in {path} cannot be written",
+            seen=str(error),
+            next="make room there, or export XDG_STATE_HOME=/some/folder/of/yours",
+        ) from error

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from osawslab.errors import BadSetting, LabBusy, StepNotReady
+from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
@@ -63,7 +63,9 @@ class Lab:
         """Hold the lab's lock: one process changes a lab at a time."""
         site = self._site()
         path = site.target.keys / "working"
-        with open(path, "a+") as file:
+        with contextlib.ExitStack() as held:
+            with writing(path):
+                file = held.enter_context(open(path, "a+"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -73,9 +75,10 @@ class Lab:
                     seen=file.read().strip(),
                     next=f"wait for it, then lab.{step}() again",
                 ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()}, {step}\n")
-            file.flush()
+            with writing(path):
+                file.truncate(0)
+                file.write(f"process {os.getpid()}, {step}\n")
+                file.flush()
             yield site
 
     def _known(self, step: str) -> str:

@@ -114,6 +114,14 @@ class Ec2:
             self._on_change(inventory.state(self._moto.inventory()))
             return len(entries)
 
+    def reboot(self, which: Callable[[], list[str]]) -> None:
+        """Reboot the instances that `which` names, if any, as RebootInstances does."""
+        with LOCK:
+            ids = which()
+            if ids:
+                named = {f"InstanceId.{number}": key for number, key in enumerate(ids, 1)}
+                self._change({"Action": "RebootInstances", **named}, dry=False)
+
     def _answer(self, environ: dict[str, Any], content: bytes) -> Answer:
         service = wire.service_of(environ)
         with Guard() as guard:

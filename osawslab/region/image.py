@@ -98,7 +98,10 @@ def make_disk(disk: Path) -> None:
         if source.is_symlink() or source.is_file():
             shutil.copy2(source, etc / name, follow_symlinks=False)
         elif source.is_dir():
-            shutil.copytree(source, etc / name, symlinks=True, ignore_dangling_symlinks=True)
+            try:
+                shutil.copytree(source, etc / name, symlinks=True, ignore_dangling_symlinks=True)
+            except shutil.Error as error:  # a list of all that failed; the first says enough
+                raise OSError(error.args[0][0][2]) from None
     _accounts(etc)
     for name, text in {
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\n"

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ import yaml
 from osawslab.region import image, kernel, network
 from osawslab.region.state import Eni, Instance, State
 
+BOOT_SECONDS = 3.0  # one that ends sooner would only do so again
 END_SECONDS = 10.0  # a killed pid namespace is gone in milliseconds
 
 
@@ -152,7 +154,6 @@ def _instance(boot: Boot) -> None:
     from osawslab.region import sshd
 
     disk, root = Path(boot.disk), Path("/run/osawslab") / boot.netns
-    image.make_disk(disk)
     image.configure(disk, boot.machine, boot.host_key)
     _own_host_key(disk / "etc/ssh/ssh_host_ed25519_key")
     image.make_root(root, disk, Path(boot.unpacked) if boot.unpacked else None)
@@ -186,6 +187,7 @@ class Instances:
         self._disks = disks
         self._unpacked = unpacked
         self._running: dict[str, int] = {}  # namespace -> pid of its pid 1
+        self._since: dict[str, float] = {}  # namespace -> when it was booted
 
     def stop(self, state: State) -> None:
         """End those that should not run (any more) and forget the disks of the terminated."""
@@ -208,11 +210,22 @@ class Instances:
             boot = order(state, instance, self._disks, self._unpacked)
             if boot is None:
                 continue
+            image.make_disk(Path(boot.disk))  # here, so that a full disk is the call's refusal
             self._orders.send(json.dumps(asdict(boot)).encode())
             pid = int(self._orders.recv(64))
             if not pid:
                 raise RuntimeError(f"instance {instance.id} did not boot; see the region's log")
             self._running[netns] = pid
+            self._since[netns] = time.monotonic()
+
+    def ended(self) -> list[str]:
+        """List the instances that ended by themselves, as by `halt`; not those that never began."""
+        now = time.monotonic()
+        return [
+            netns.partition(".")[0]
+            for netns, pid in list(self._running.items())
+            if not alive(pid) and now - self._since[netns] > BOOT_SECONDS
+        ]
 
     def pids(self) -> dict[str, int]:
         """Map namespaces to the pid 1 of their instance, in the region's pid namespace."""

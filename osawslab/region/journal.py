@@ -69,7 +69,7 @@ class Journal:
             end = file.seek(0, os.SEEK_END)
             try:
                 if file.write(line) != len(line):
-                    raise OSError(f"{self.path}: a line was written in part")
+                    raise OSError(f"{self.path}: a line was written in part, so the disk is full")
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(end)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, Refused, RegionGone
+from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, Refused, RegionGone, writing
 from osawslab.region import machine, tier
 from osawslab.region.folders import (
     hand_over,
@@ -146,15 +146,16 @@ def find(name: str) -> Region | None:
 
 def ensure(name: str, region: str = "us-east-1") -> Region:
     """Find the region of a lab or start it: the same EC2 state as before, instances rebooted."""
-    found = find(name)
-    if found:
-        return found
-    with _starting(name):
+    with writing(state_folder(name)):
         found = find(name)
         if found:
             return found
-        _end_processes(name)
-        return _start(name, region)
+        with _starting(name):
+            found = find(name)
+            if found:
+                return found
+            _end_processes(name)
+            return _start(name, region)
 
 
 def _keys(folder: Path) -> dict[str, str]:

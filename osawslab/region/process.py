@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
         on_change=on_change,
     )
     ec2.replay()
-    control = Control(socket.socket(fileno=given["control_fd"]), running)
+    listener = socket.socket(fileno=given["control_fd"])
+    control = Control(listener, running, lambda: ec2.reboot(running.ended))
     threading.Thread(target=control.serve, name="control", daemon=True).start()
     ready.write("ready\n")
     ready.close()
@@ -72,9 +74,15 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
 class Control:
     """Answer what the EC2 API has no words for: connect, look, execute. One JSON line each."""
 
-    def __init__(self, listener: socket.socket, running: instances.Instances) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        running: instances.Instances,
+        revive: Callable[[], None],
+    ) -> None:
         self._listener = listener
         self._running = running
+        self._revive = revive
 
     def serve(self) -> None:
         """Answer for ever, each client in a thread of its own."""
@@ -105,6 +113,7 @@ class Control:
     def _answer(self, asked: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         match asked["do"]:
             case "connect":
+                self._revive()  # who wants to reach an instance that has ended wants it back
                 made = plane.connect(asked["address"], asked["port"], asked["timeout"])
                 descriptors.append(made.detach())
                 return {}

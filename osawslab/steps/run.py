@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from osawslab.errors import CannotReach, LabError, LabTimeout, Refused, RegionGone
+from osawslab.errors import CannotReach, LabError, LabTimeout, Refused, RegionGone, StepFailed
 from osawslab.report import Action, Checks, Plan, Report
 from osawslab.steps import (
     install_cloud,
@@ -54,10 +54,13 @@ def own_errors(step: str) -> Iterator[None]:
         raise
     except ClientError as error:
         said = error.response["Error"]
+        inside = said.get("Code") == "InternalError"  # it could not, rather than would not
         raise Refused(
             f"{step}: EC2 refused {error.operation_name}",
             seen=f"{said.get('Code')}: {said.get('Message')}",
-            next=f'lab.check("{step}")',
+            next="make room if the disk is full; then run the step again"
+            if inside
+            else f'lab.check("{step}")',
         ) from error
     except WaiterError as error:
         raise LabTimeout(f"{step}: {error}", next=f'lab.check("{step}")') from error
@@ -66,7 +69,15 @@ def own_errors(step: str) -> Iterator[None]:
             f"{step}: EC2's API does not answer", seen=str(error), next="run the step again"
         ) from error
     except BotoCoreError as error:
-        raise CannotReach(f"{step}: the call to EC2 failed", seen=str(error)) from error
+        raise CannotReach(
+            f"{step}: the call to EC2 failed", seen=str(error), next="run the step again"
+        ) from error
+    except OSError as error:
+        raise StepFailed(
+            f"{step}: a file or a socket of the lab failed",
+            seen=str(error),
+            next="make room if the disk is full; then run the step again",
+        ) from error
 
 
 def plan(site: Site, step: str) -> Plan:

@@ -20,7 +20,7 @@ from world import World
 
 from osawslab import Lab
 from osawslab.errors import LabError
-from osawslab.region import local
+from osawslab.region import instances, local
 from osawslab.region.local import Region
 from osawslab.settings import Settings
 from osawslab.target import open_target
@@ -132,6 +132,31 @@ def test_whatever_is_killed_the_whole_ends_and_comes_back(
     host._target = open_target(Settings(name="durable"))
     host.wait(20)
     assert host.plain("hostname") == "ip-172-16-10-101\n"
+
+
+def test_an_instance_that_ended_by_itself_boots_again(durable: World) -> None:
+    """Its pid 1 killed, as by a kernel that panics: a reboot, as EC2 does it."""
+    region = local.ensure("durable")
+    (address,) = client("durable").describe_addresses()["Addresses"]
+    host = durable.host(address["PublicIp"])
+    host._target = open_target(Settings(name="durable"))
+    host.wait(20)
+    host.run("touch /run/lost; ip link add lost0 type veth peer name lost1")
+    (netns, pid), *_ = region.ask("places")[0]["running"].items()
+    while time.clock_gettime(time.CLOCK_BOOTTIME) < booted(region, pid) + instances.BOOT_SECONDS:
+        time.sleep(0.1)  # one that has hardly begun is not begun again
+    region.execute("internet", ["kill", "-9", str(pid)])
+    host.close()
+    host.wait(20)
+    assert host.run("ls /run/lost 2>/dev/null; ip link show lost0 2>/dev/null; echo") == "\n"
+    assert netns not in region.places()
+    assert local.find("durable") == region
+
+
+def booted(region: Region, pid: int) -> float:
+    """Say when a process of a region began, in seconds since the machine did."""
+    stat = region.execute("internet", ["cat", f"/proc/{pid}/stat"]).stdout
+    return int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def test_one_that_was_starting_when_its_starter_died_is_replaced(home: Path) -> None:
