@@ -82,7 +82,7 @@ def ssh_command(
     folder = folders.state_folder(name)
     known = folder / f"known_hosts.{host.port}"
     shown = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
-    folders.write_private(known, f"{shown} {' '.join(host.host_key.split()[:2])}\n")
+    folders.write_whole(known, f"{shown} {' '.join(host.host_key.split()[:2])}\n")
     options = {  # ssh_config(5); its values expand %
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",

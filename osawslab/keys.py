@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -25,3 +26,14 @@ def make_key(comment: str) -> tuple[str, str]:
 def key_file(folder: Path) -> Path:
     """Name the lab's private key."""
     return folder / "id_ed25519"
+
+
+def keep_key(path: Path, comment: str) -> None:
+    """Make a key and keep it: `path` appears last and whole, its public line in `path`.pub."""
+    private, public = make_key(comment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".pub").write_text(public + "\n")
+    part = path.with_suffix(".part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(private)
+    part.replace(path)

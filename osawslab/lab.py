@@ -65,20 +65,19 @@ class Lab:
         path = site.target.keys / "working"
         with contextlib.ExitStack() as held:
             with writing(path):
-                file = held.enter_context(open(path, "a+"))
+                file = held.enter_context(open(path, "ab+", buffering=0))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
                 raise LabBusy(
                     f"another process works on lab {self.settings.name!r}",
-                    seen=file.read().strip(),
+                    seen=file.read().decode().strip(),
                     next=f"wait for it, then lab.{step}() again",
                 ) from None
             with writing(path):
                 file.truncate(0)
-                file.write(f"process {os.getpid()}, {step}\n")
-                file.flush()
+                file.write(f"process {os.getpid()}, {step}\n".encode())
             yield site
 
     def _known(self, step: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from osawslab.aws.facts import Facts, specification, user_data
 from osawslab.errors import StepFailed
-from osawslab.keys import key_file, make_key
+from osawslab.keys import keep_key, key_file, make_key
 from osawslab.settings import Settings
 
 
@@ -131,11 +131,7 @@ class Maker:
         """Make the lab's key where there is none, and import it."""
         path = key_file(self.keys)
         if not path.exists():
-            private, public = make_key(f"osawslab-{self.settings.name}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".pub").write_text(public + "\n")
-            path.touch(mode=0o600)
-            path.write_text(private)
+            keep_key(path, f"osawslab-{self.settings.name}")
         self.ec2.import_key_pair(
             KeyName=f"osawslab-{self.settings.name}",
             PublicKeyMaterial=path.with_suffix(".pub").read_bytes(),

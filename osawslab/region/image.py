@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osawslab.region import kernel, machine
+from osawslab.region.folders import write_whole
 
 DISK = ("etc", "home", "root", "var", "opt", "srv")
 COPIED = (  # from the machine's /etc: what programs of its /usr look for
@@ -150,9 +151,9 @@ def configure(disk: Path, about: Machine, host_key: Mapping[str, str]) -> None:
     """Do what cloud-init does at each boot: name, keys, the first NIC's address."""
     etc = disk / "etc"
     passwd = etc / "passwd"
-    if f"\n{about.user}:" not in passwd.read_text():
-        with passwd.open("a") as file:
-            file.write(f"{about.user}:x:0:0:Debian:/home/{about.user}:/bin/bash\n")
+    if f"\n{about.user}:" not in (known := passwd.read_text()):
+        added = f"{about.user}:x:0:0:Debian:/home/{about.user}:/bin/bash\n"
+        write_whole(passwd, known + added, 0o644)
     (etc / "hostname").write_text(about.hostname + "\n")
     (etc / "hosts").write_text(
         f"127.0.0.1 localhost\n{about.address} {about.hostname}\n::1 localhost\n"
@@ -164,13 +165,10 @@ def configure(disk: Path, about: Machine, host_key: Mapping[str, str]) -> None:
     keys = disk / "home" / about.user / ".ssh/authorized_keys"
     keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if about.public_key and not keys.exists():
-        keys.write_text(about.public_key.strip() + "\n")
-        keys.chmod(0o600)
+        write_whole(keys, about.public_key.strip() + "\n")
     for name, text in host_key.items():
-        path = etc / "ssh" / name
-        if not path.exists():
-            path.touch(mode=0o644 if name.endswith(".pub") else 0o600)
-            path.write_text(text)
+        if not (etc / "ssh" / name).exists():
+            write_whole(etc / "ssh" / name, text, 0o644 if name.endswith(".pub") else 0o600)
 
 
 def make_root(root: Path, disk: Path, unpacked: Path | None) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 
 from osawslab.region import image, kernel, network
+from osawslab.region.folders import write_whole
 from osawslab.region.state import Eni, Instance, State
 
 BOOT_SECONDS = 3.0  # one that ends sooner would only do so again
@@ -175,8 +176,7 @@ def _own_host_key(path: Path) -> None:
         import asyncssh
 
         key = asyncssh.generate_private_key("ssh-ed25519")
-        path.touch(mode=0o600)
-        path.write_bytes(key.export_private_key("openssh"))
+        write_whole(path, key.export_private_key("openssh").decode())
 
 
 class Instances:

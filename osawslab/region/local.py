@@ -32,7 +32,7 @@ from osawslab.region.folders import (
     private_folder,
     runtime_folder,
     state_folder,
-    write_private,
+    write_whole,
 )
 from osawslab.region.folders import state_home as state_home
 
@@ -166,7 +166,7 @@ def _keys(folder: Path) -> dict[str, str]:
         "access_key": "LAB" + secrets.token_hex(8).upper() + "0",
         "secret_key": secrets.token_urlsafe(30),
     }
-    write_private(path, json.dumps(made))
+    write_whole(path, json.dumps(made))
     return made
 
 
@@ -216,7 +216,7 @@ def _start(name: str, region: str) -> Region:
         port = api.getsockname()[1]
         pid = _ready(told, folder / "region.log")
     made = Region(name, f"http://127.0.0.1:{port}", region, tier=chosen, pid=pid, **keys)
-    write_private(runtime / "region.json", json.dumps(vars(made)))
+    write_whole(runtime / "region.json", json.dumps(vars(made)))
     hand_over(name)
     return made
 
@@ -262,18 +262,32 @@ def stop(name: str) -> bool:
 def _end_processes(name: str) -> bool:
     path = runtime_folder(name) / "region.json"
     lived = _locked(name)
-    if lived and not _kill(name) and _locked(name):
-        raise Refused(
-            f"the region of lab {name!r} is not yours to end",
-            seen="its processes belong to another user, most likely to root",
-            next="sudo ./lab down",
-        )
+    deadline = time.monotonic() + END_SECONDS
+    while _locked(name):
+        if _somebody_elses(path):
+            raise Refused(
+                f"the region of lab {name!r} is not yours to end",
+                seen="its processes belong to another user, most likely to root",
+                next="sudo ./lab down",
+            )
+        # One that dies already shows no open files any more, and still closes them.
+        if not _kill(name) and time.monotonic() > deadline:
+            raise LabTimeout(f"the region of lab {name!r} does not end", next="osawslab doctor")
+        time.sleep(0.002)
     path.unlink(missing_ok=True)
     (path.parent / "control").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         path.parent.rmdir()
         path.parent.parent.rmdir()
     return lived
+
+
+def _somebody_elses(path: Path) -> bool:
+    """Say whether a running region, by what it wrote of itself, is another user's."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        pid = int(json.loads(path.read_text())["pid"])
+        return os.geteuid() not in (0, Path(f"/proc/{pid}").stat().st_uid)
+    return False
 
 
 def _kill(name: str) -> int:

@@ -47,6 +47,7 @@ def own_errors(step: str) -> Iterator[None]:
         EndpointConnectionError,
         WaiterError,
     )
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -68,7 +69,7 @@ def own_errors(step: str) -> Iterator[None]:
         raise RegionGone(
             f"{step}: EC2's API does not answer", seen=str(error), next="run the step again"
         ) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:  # none, or half an answer
         raise CannotReach(
             f"{step}: the call to EC2 failed", seen=str(error), next="run the step again"
         ) from error

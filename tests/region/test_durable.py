@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError
+from botocore.parsers import ResponseParserError
 from world import World
 
 from osawslab import Lab
@@ -45,10 +46,14 @@ def client(name: str) -> Any:
 
 
 def children(pid: int) -> list[int]:
+    """List the children of a process, also where the thread that forked them is gone."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(each) for each in (task / "children").read_text().split()]
-    return found
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if entry.name.isdecimal():
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                found += [int(entry.name)] if int(fields[1]) == pid else []
+    return sorted(found)
 
 
 def tree(pid: int) -> list[int]:
@@ -89,7 +94,10 @@ def all_at_once(region: Region) -> list[int]:
 
 def kill(region: Region, chosen: Callable[[Region], list[int]] = the_first) -> None:
     """Kill processes of a region, and wait until all of it is gone."""
-    everybody = [os.pidfd_open(pid) for pid in tree(region.pid)]
+    everybody = []
+    for pid in tree(region.pid):
+        with contextlib.suppress(ProcessLookupError):  # a command's process, ended meanwhile
+            everybody.append(os.pidfd_open(pid))
     for pid in chosen(region):
         os.kill(pid, signal.SIGKILL)
     for watch in everybody:
@@ -224,7 +232,7 @@ def test_what_was_answered_is_there_after_a_death_in_the_middle_of_a_call(home: 
 
         killer = threading.Thread(target=end)
         killer.start()
-        with pytest.raises(BotoCoreError):
+        with pytest.raises((BotoCoreError, ResponseParserError)):  # none, or half an answer
             make(hits, started)
         killer.join()
         groups = client("middle").describe_security_groups()["SecurityGroups"]

@@ -98,10 +98,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_a_private_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    local.write_private(path, "one")
+    local.write_whole(path, "one")
     assert (path.read_text(), mode(path)) == ("one", 0o600)
     with pytest.raises(UnicodeEncodeError):
-        local.write_private(path, "two\udcff")
+        local.write_whole(path, "two\udcff")
     assert path.read_text() == "one"
 
 
