@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -70,17 +70,25 @@ class Boot:
     unpacked: str
     machine: image.Machine
     host_key: Mapping[str, str]
+    layers: Sequence[str] = ()  # of a whole operating system's image, the uppermost first
+    group: str = ""  # its control group
 
 
-def order(state: State, instance: Instance, disks: Path, unpacked: Path | None) -> Boot | None:
-    """Say how an instance boots; None when it has no first NIC."""
+def order(
+    state: State, instance: Instance, disks: Path, unpacked: Path | None, groups: str = ""
+) -> Boot | None:
+    """Say how an instance boots; None when it has no first NIC.
+
+    `groups` is the folder of the control groups of a region whose new instances are whole.
+    """
     enis = [eni for eni in state.enis.values() if eni.instance == instance.id]
     first: Eni | None = next((eni for eni in enis if eni.device_index == 0), None)
     if first is None:
         return None
     cidr = IPv4Network(state.subnets[first.subnet].cidr)
+    netns = network.instance_netns(instance.id, instance.boots)
     return Boot(
-        network.instance_netns(instance.id, instance.boots),
+        netns,
         str(disks / instance.id),
         str(unpacked or ""),
         image.Machine(
@@ -93,7 +101,18 @@ def order(state: State, instance: Instance, disks: Path, unpacked: Path | None) 
             gateway=str(cidr[1]),
         ),
         host_keys(cloud_config(instance.user_data)),
+        _layers(disks / instance.id, instance.image) if groups else (),
+        f"{groups}/{netns}",
     )
+
+
+def _layers(disk: Path, ami: str) -> tuple[str, ...]:
+    """Say what an instance is laid over; () for one that was light at its first boot."""
+    if (disk / "made").exists():
+        return ()
+    from osawslab.region import rootfs, whole
+
+    return tuple(map(str, whole.kept(disk) or rootfs.layers(ami)))
 
 
 def zygote() -> socket.socket:
@@ -135,17 +154,33 @@ def _boot(given: dict[str, Any], orders: socket.socket) -> int:
         os.setsid()
         boot = Boot(**{**given, "machine": image.Machine(**given["machine"])})
         kernel.enter_netns(boot.netns)
-        kernel.unshare(kernel.NEWNS | kernel.NEWUTS | kernel.NEWIPC | kernel.NEWPID)
+        begin: Callable[[Boot], None] = _instance
+        if boot.layers:
+            begin = _prepare_whole(boot)
+        else:
+            kernel.unshare(kernel.NEWNS | kernel.NEWUTS | kernel.NEWIPC | kernel.NEWPID)
         pid = os.fork()
         if pid:
             os.write(writer, str(pid).encode())
             os._exit(0)
         os.close(writer)
         os.close(reader)
-        _instance(boot)
-    except OSError:
+        begin(boot)
+    except (OSError, ValueError, LookupError):
         traceback.print_exc()
     os._exit(1)
+
+
+def _prepare_whole(boot: Boot) -> Callable[[Boot], None]:
+    """Mount and configure a whole operating system; what runs it."""
+    from osawslab.region import whole
+
+    disk, root = Path(boot.disk), Path("/run/osawslab") / boot.netns
+    kernel.unshare(kernel.NEWNS)
+    whole.mount_root(root, disk, map(Path, boot.layers))
+    whole.configure(root, boot.machine, boot.host_key)
+    _own_host_key(root / "etc/ssh/ssh_host_ed25519_key")
+    return lambda boot: whole.supervise(root, disk, boot.netns, boot.machine.hostname, boot.group)
 
 
 def _instance(boot: Boot) -> None:
@@ -182,10 +217,15 @@ def _own_host_key(path: Path) -> None:
 class Instances:
     """Who runs now, and the way there from what EC2 says."""
 
-    def __init__(self, orders: socket.socket, disks: Path, unpacked: Path | None) -> None:
+    def __init__(
+        self, orders: socket.socket, disks: Path, unpacked: Path | None, groups: str = ""
+    ) -> None:
         self._orders = orders
         self._disks = disks
         self._unpacked = unpacked
+        self._groups = groups  # the folder of control groups, where instances are whole
+        self._whole: dict[str, str] = {}  # namespace -> control group
+        self.on_end: Callable[[], None] = lambda: None  # called when a whole one has ended
         self._running: dict[str, int] = {}  # namespace -> pid of its pid 1
         self._since: dict[str, float] = {}  # namespace -> when it was booted
 
@@ -194,7 +234,10 @@ class Instances:
         wanted = {
             network.instance_netns(i.id, i.boots) for i in state.instances.values() if i.running
         }
-        for netns in sorted(self._running.keys() - wanted):
+        leaving = sorted(self._running.keys() - wanted)
+        if self._whole:
+            self._power_off(state, leaving)
+        for netns in leaving:
             end(self._running.pop(netns))
         if self._disks.is_dir():
             for disk in self._disks.iterdir():
@@ -207,29 +250,83 @@ class Instances:
             netns = network.instance_netns(instance.id, instance.boots)
             if not instance.running or alive(self._running.get(netns, 0)):
                 continue
-            boot = order(state, instance, self._disks, self._unpacked)
+            boot = order(state, instance, self._disks, self._unpacked, self._groups)
             if boot is None:
                 continue
-            image.make_disk(Path(boot.disk))  # here, so that a full disk is the call's refusal
+            # Here, so that a full disk is the call's refusal.
+            if boot.layers:
+                from osawslab.region import whole
+
+                whole.make_disk(Path(boot.disk), map(Path, boot.layers))
+            else:
+                image.make_disk(Path(boot.disk))
             self._orders.send(json.dumps(asdict(boot)).encode())
             pid = int(self._orders.recv(64))
             if not pid:
                 raise RuntimeError(f"instance {instance.id} did not boot; see the region's log")
             self._running[netns] = pid
             self._since[netns] = time.monotonic()
+            if boot.layers:
+                self._whole[netns] = boot.group
+                watch = threading.Thread(target=self._watch, args=(pid,), daemon=True)
+                watch.start()
+
+    def _watch(self, pid: int) -> None:
+        """Wait until a whole instance has ended, then say so."""
+        with contextlib.suppress(ProcessLookupError):
+            watch = os.pidfd_open(pid)
+            select.select([watch], [], [])
+            os.close(watch)
+        self.on_end()
+
+    def _power_off(self, state: State, leaving: Sequence[str]) -> None:
+        """End whole instances: those that will be booted again in order, the others at once."""
+        from osawslab.region import cgroup, whole
+
+        groups = {netns: self._whole.pop(netns) for netns in leaving if netns in self._whole}
+        whole.power_off(
+            {
+                group: self._running[netns]
+                for netns, group in groups.items()
+                if netns.partition(".")[0] in state.instances
+            }
+        )
+        for netns, group in groups.items():
+            end(self._running[netns])  # first, so that nobody comes into the group any more
+            cgroup.end(group)
+
+    def rebooting(self) -> list[str]:
+        """List the whole instances that rebooted by themselves, as by `sudo reboot`."""
+        return [i for i, asked in self._asked().items() if asked == "reboot"]
+
+    def _asked(self) -> dict[str, str]:
+        """Map the whole instances that ended by themselves to what they asked for."""
+        from osawslab.region import whole
+
+        over = [n for n in list(self._whole) if not alive(self._running.get(n, 0))]
+        ids = [netns.partition(".")[0] for netns in over]
+        return {instance: whole.ended(self._disks / instance) for instance in ids}
 
     def ended(self) -> list[str]:
         """List the instances that ended by themselves, as by `halt`; not those that never began."""
         now = time.monotonic()
+        off = [i for i, asked in self._asked().items() if asked == "off"] if self._whole else []
         return [
             netns.partition(".")[0]
             for netns, pid in list(self._running.items())
-            if not alive(pid) and now - self._since[netns] > BOOT_SECONDS
+            if not alive(pid)
+            and now - self._since[netns] > BOOT_SECONDS
+            and netns.partition(".")[0] not in off
         ]
 
     def pids(self) -> dict[str, int]:
         """Map namespaces to the pid 1 of their instance, in the region's pid namespace."""
-        return {netns: pid for netns, pid in self._running.items() if alive(pid)}
+        living = {netns: pid for netns, pid in list(self._running.items()) if alive(pid)}
+        if self._whole:
+            from osawslab.region import whole
+
+            living |= {n: whole.leader(g) for n, g in list(self._whole.items()) if n in living}
+        return {netns: pid for netns, pid in living.items() if pid}
 
 
 def alive(pid: int) -> bool:

@@ -21,12 +21,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, Refused, RegionGone, writing
+from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, Refused, writing
 from osawslab.region import machine, tier
+from osawslab.region.client import Region as Region
 from osawslab.region.folders import (
     hand_over,
     private_folder,
@@ -38,67 +38,6 @@ from osawslab.region.folders import state_home as state_home
 
 START_SECONDS = 60.0
 END_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Region:
-    """A running local region: where its EC2 API is, and the keys that open it."""
-
-    name: str
-    endpoint: str
-    region: str
-    access_key: str
-    secret_key: str = field(repr=False)
-    tier: str
-    pid: int
-
-    def ask(self, do: str, **more: Any) -> tuple[dict[str, Any], list[int]]:
-        """Ask the region's control socket; the answer, and file descriptors it passed on.
-
-        Raises RegionGone when the region does not answer, OSError with its words when it
-        could not do what was asked.
-        """
-        path = runtime_folder(self.name) / "control"
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(str(path))
-                client.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
-                data, descriptors, _, _ = socket.recv_fds(client, 1 << 16, 1)
-                while not data.endswith(b"\n"):
-                    part = client.recv(1 << 16)
-                    if not part:
-                        raise ConnectionResetError("the region closed the connection")
-                    data += part
-            except (ConnectionError, FileNotFoundError) as error:
-                raise RegionGone(
-                    f"the local region of lab {self.name!r} does not answer",
-                    seen=str(error),
-                    next="run the step again: the region comes back by itself",
-                ) from None
-        answer = json.loads(data)
-        if "error" in answer:
-            raise OSError(answer["error"])
-        return answer, descriptors
-
-    def connect(self, address: str, port: int, timeout: float = 5.0) -> socket.socket:
-        """Open a TCP connection from the region's internet. Raises OSError."""
-        _, descriptors = self.ask("connect", address=address, port=port, timeout=timeout)
-        return socket.socket(fileno=descriptors[0])
-
-    def drops(self) -> dict[str, int]:
-        """Count the frames the VPC dropped, by reason."""
-        return dict(self.ask("drops")[0]["drops"])
-
-    def places(self) -> list[str]:
-        """Name the region's network namespaces."""
-        return list(self.ask("places")[0]["places"])
-
-    def execute(
-        self, place: str, argv: Sequence[str], given: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program inside one of the region's namespaces."""
-        answer, _ = self.ask("execute", place=place, argv=list(argv), given=given)
-        return subprocess.CompletedProcess(list(argv), answer["code"], answer["out"], answer["err"])
 
 
 @contextlib.contextmanager
@@ -144,18 +83,37 @@ def find(name: str) -> Region | None:
         return None
 
 
-def ensure(name: str, region: str = "us-east-1") -> Region:
-    """Find the region of a lab or start it: the same EC2 state as before, instances rebooted."""
+def ensure(
+    name: str, region: str = "us-east-1", *, whole: bool = False, releases: Sequence[str] = ("13",)
+) -> Region:
+    """Find the region of a lab or start it: the same EC2 state as before, instances rebooted.
+
+    With `whole` the lab's new instances are whole operating systems from now on. That needs
+    root, and an image of each of the Debian `releases`, which is made if need be.
+    """
     with writing(state_folder(name)):
-        found = find(name)
+        found = _fit(name, whole)
         if found:
             return found
+        if whole:
+            from osawslab.region import ground
+
+            ground.lay(name, releases)
         with _starting(name):
-            found = find(name)
+            found = _fit(name, whole)
             if found:
                 return found
             _end_processes(name)
             return _start(name, region)
+
+
+def _fit(name: str, whole: bool) -> Region | None:
+    found = find(name)
+    if found and found.whole:
+        from osawslab.region import ground
+
+        ground.open_mirror(name)
+    return found if found and (found.whole or not whole) else None
 
 
 def _keys(folder: Path) -> dict[str, str]:
@@ -174,7 +132,13 @@ def _start(name: str, region: str) -> Region:
     folder, runtime = state_folder(name), runtime_folder(name)
     private_folder(runtime.parent)
     private_folder(runtime)
-    chosen, _ = tier.choose()
+    whole = (folder / "whole").exists()
+    if whole:
+        from osawslab.region import cgroup, ground
+
+        chosen = ground.place()
+    else:
+        chosen, _ = tier.choose()
     keys = _keys(folder)
     with contextlib.ExitStack() as ours:
         alive = (folder / "alive").open("w")
@@ -197,6 +161,7 @@ def _start(name: str, region: str) -> Region:
             "journal": str(folder / "journal"),
             "disks": str(folder / "disks"),
             "unpacked": str(machine.unpacked()) if machine.unpacked().is_dir() else "",
+            "whole": cgroup.name(name) if whole else "",
             "api_fd": api.fileno(),
             "control_fd": control.fileno(),
             "ready_fd": writer,
@@ -215,8 +180,12 @@ def _start(name: str, region: str) -> Region:
         os.close(writer)
         port = api.getsockname()[1]
         pid = _ready(told, folder / "region.log")
-    made = Region(name, f"http://127.0.0.1:{port}", region, tier=chosen, pid=pid, **keys)
+    made = Region(
+        name, f"http://127.0.0.1:{port}", region, tier=chosen, pid=pid, whole=whole, **keys
+    )
     write_whole(runtime / "region.json", json.dumps(vars(made)))
+    if whole:
+        ground.open_mirror(name)
     hand_over(name)
     return made
 
@@ -274,6 +243,10 @@ def _end_processes(name: str) -> bool:
         if not _kill(name) and time.monotonic() > deadline:
             raise LabTimeout(f"the region of lab {name!r} does not end", next="osawslab doctor")
         time.sleep(0.002)
+    if (state_folder(name) / "whole").exists():
+        from osawslab.region import ground
+
+        ground.clear(name)
     path.unlink(missing_ok=True)
     (path.parent / "control").unlink(missing_ok=True)
     with contextlib.suppress(OSError):

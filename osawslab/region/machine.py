@@ -80,6 +80,11 @@ NEEDS: tuple[Need, ...] = (
         required=False,
     ),
 )
+# Only for instances that are a whole operating system.
+WHOLE_NEEDS: tuple[Need, ...] = (
+    *_needs("mmdebstrap", "mmdebstrap", "no root file system of a whole operating system"),
+    *_needs("systemd-container", "systemd-nspawn", "no boot of a whole operating system"),
+)
 # What a part of `test` needs besides: part -> package -> a file of it.
 TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
     "browser": {
@@ -136,6 +141,11 @@ def libraries() -> str:
 def missing() -> tuple[Need, ...]:
     """List what this machine lacks, in the order of `NEEDS`."""
     return tuple(need for need in NEEDS if find(need.program) is None)
+
+
+def missing_for_whole() -> tuple[Need, ...]:
+    """List what this machine lacks for instances that are a whole operating system."""
+    return tuple(need for need in WHOLE_NEEDS if find(need.program) is None)
 
 
 def missing_for_tests(parts: Sequence[str]) -> list[tuple[str, str]]:

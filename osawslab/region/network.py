@@ -27,6 +27,7 @@ from osawslab.region.state import Eni, State
 INTERNET = "internet"  # the namespace that is everything outside AWS
 USER_ADDRESS = "198.51.100.7"  # a user's machine there (TEST-NET-2, RFC 5737)
 PUBLIC_ADDRESS = "8.8.8.8"
+MIRROR_ADDRESS, MIRROR_PORT = "198.51.100.80", 3142  # where whole instances get packages
 VPC_MTU = 9001  # EC2 User Guide, "Network MTU"
 IGW_MTU = 1500  # the same page: an internet gateway forwards up to 1500 bytes
 _EDGE, _OUTSIDE = "100.64.0.2", "100.64.0.1"  # both ends of each VPC's leg (RFC 6598)
@@ -212,10 +213,9 @@ def birth(netns: str) -> tuple[str, str]:
 
 
 def internet_birth() -> str:
-    """Give the ip lines of the internet: one public server and one user."""
-    return (
-        f"link set lo up\naddr add {PUBLIC_ADDRESS}/32 dev lo\naddr add {USER_ADDRESS}/32 dev lo\n"
-    )
+    """Give the ip lines of the internet: a public server, one of packages, and a user."""
+    addresses = (PUBLIC_ADDRESS, MIRROR_ADDRESS, USER_ADDRESS)
+    return "link set lo up\n" + "".join(f"addr add {each}/32 dev lo\n" for each in addresses)
 
 
 def internet_routes(all_networks: Mapping[str, Network]) -> dict[str, str]:

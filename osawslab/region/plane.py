@@ -61,6 +61,11 @@ def connect(address: str, port: int, timeout: float = CONNECT_SECONDS) -> socket
     return in_netns(network.INTERNET, open_socket)
 
 
+def listen(address: str, port: int) -> socket.socket:
+    """Make a listening TCP socket in the internet."""
+    return in_netns(network.INTERNET, lambda: socket.create_server((address, port), backlog=64))
+
+
 def netns_list() -> set[str]:
     """Name the network namespaces that exist."""
     try:

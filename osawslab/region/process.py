@@ -23,8 +23,12 @@ def main() -> None:
     """Be the region, as the JSON on standard input says (written by `local`)."""
     given = json.load(sys.stdin)
     kernel.mount("none", "/", flags=kernel.REC | kernel.PRIVATE)
+    groups = os.open("/sys/fs/cgroup", os.O_PATH) if given["whole"] else None
     for kind, target in (("tmpfs", "/run"), ("proc", "/proc"), ("sysfs", "/sys")):
         kernel.mount(kind, target, kind)
+    if groups is not None:
+        kernel.bind(f"/proc/self/fd/{groups}", "/sys/fs/cgroup")
+        os.close(groups)
     Path("/run/netns").mkdir()
     region = os.fork()
     if region:  # pid 1 of the region: with it, everything ends
@@ -46,7 +50,7 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
     from osawslab.region.ec2 import Ec2, serve
 
     unpacked = Path(given["unpacked"]) if given["unpacked"] else None
-    running = instances.Instances(orders, Path(given["disks"]), unpacked)
+    running = instances.Instances(orders, Path(given["disks"]), unpacked, given["whole"])
     plane.start()
 
     def on_change(state: State) -> None:
@@ -62,6 +66,7 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
         region=given["region"],
         on_change=on_change,
     )
+    running.on_end = lambda: ec2.reboot(running.rebooting)
     ec2.replay()
     listener = socket.socket(fileno=given["control_fd"])
     control = Control(listener, running, lambda: ec2.reboot(running.ended))
@@ -104,6 +109,7 @@ class Control:
                 text = json.dumps(answer).encode() + b"\n"
                 socket.send_fds(client, [text[:1]], descriptors)
                 client.sendall(text[1:])
+                client.recv(1)  # a client that stays sees by this socket that the region lives
             except OSError:
                 pass  # the client is gone
             finally:
@@ -116,6 +122,9 @@ class Control:
                 self._revive()  # who wants to reach an instance that has ended wants it back
                 made = plane.connect(asked["address"], asked["port"], asked["timeout"])
                 descriptors.append(made.detach())
+                return {}
+            case "listen":
+                descriptors.append(plane.listen(asked["address"], asked["port"]).detach())
                 return {}
             case "drops":
                 return {"drops": plane.drops()}

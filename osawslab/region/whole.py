@@ -1,0 +1,182 @@
+"""Instances that are a whole operating system: systemd and all, in systemd-nspawn.
+
+Each boot has a supervisor: a process in the instance's network namespace and a mount namespace
+of its own, where the instance's root is mounted; it runs systemd-nspawn in a control group of
+its own, and ends with it. What the operating system asked for last (reboot, power off) is left
+in the file `ended` of its disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from osawslab.region import cgroup, kernel
+from osawslab.region.folders import write_whole
+from osawslab.region.image import PATH, Machine
+
+POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "SIGNALS": starts poweroff.target
+STOP_SECONDS = 50.0  # less than the 60 s that boto3 waits for an answer
+AGAIN_SECONDS = 1.0  # a systemd that has just begun does not hear the first time
+REBOOT = 133  # systemd-nspawn(1), "EXIT STATUS", with --keep-unit
+DEVICES = ("/dev/net/tun", "/dev/kvm")
+OPTIONS = (  # so that the instance may write to /proc/sys and /sys, and sees one cgroup2 tree
+    ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "1"),
+    ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1"),
+)
+
+
+def kept(disk: Path) -> tuple[Path, ...]:
+    """Give the image's folders that an instance was first booted from; () for a light one."""
+    try:
+        return tuple(map(Path, json.loads((disk / "layers").read_text())))
+    except FileNotFoundError:
+        return ()
+
+
+def make_disk(disk: Path, layers: Iterable[Path]) -> None:
+    """Make the disk of an instance that boots; what is on it stays as it is."""
+    for name in ("upper", "work"):
+        (disk / name).mkdir(parents=True, exist_ok=True)
+        (disk / name).chmod(0o755)
+    if not kept(disk):
+        write_whole(disk / "layers", json.dumps([str(layer) for layer in layers]))
+    (disk / "ended").unlink(missing_ok=True)
+
+
+def ended(disk: Path) -> str:
+    """Tell what the operating system on a disk ended with: "reboot", "off" or ""."""
+    try:
+        return (disk / "ended").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def mount_root(root: Path, disk: Path, layers: Iterable[Path]) -> None:
+    """Lay a disk over its image at `root`, in the caller's own mount namespace."""
+    kernel.mount("none", "/", flags=kernel.REC | kernel.PRIVATE)
+    root.mkdir(parents=True, exist_ok=True)
+
+    def quoted(path: Path) -> str:  # overlayfs splits its options at these
+        return "".join("\\" + c if c in ",:\\" else c for c in str(path))
+
+    options = (
+        f"lowerdir={':'.join(quoted(layer) for layer in layers)}",
+        f"upperdir={quoted(disk / 'upper')},workdir={quoted(disk / 'work')}",
+        "redirect_dir=on,metacopy=off,index=off",
+    )
+    kernel.mount("overlay", root, "overlay", data=",".join(options))
+
+
+def configure(root: Path, about: Machine, host_key: Mapping[str, str]) -> None:
+    """Do what cloud-init does at each boot: name, keys, the first NIC's address.
+
+    Done inside of `root`, so that no link of the instance's leads out of it.
+    """
+    outside = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    os.chroot(root)
+    try:
+        os.chdir("/")
+        _configure(about, host_key)
+    finally:
+        os.fchdir(outside)
+        os.chroot(".")
+        os.close(outside)
+
+
+def _configure(about: Machine, host_key: Mapping[str, str]) -> None:
+    Path("/etc/hostname").write_text(about.hostname + "\n")
+    Path("/etc/hosts").write_text(  # Debian's AMI has `manage_etc_hosts: true`
+        f"127.0.0.1 localhost\n{about.address} {about.hostname}\n::1 localhost\n"
+    )
+    if not Path("/etc/machine-id").read_text().strip():
+        Path("/etc/machine-id").write_text(uuid.uuid4().hex + "\n")
+    accounts = dict(line.split(":", 1) for line in Path("/etc/passwd").read_text().splitlines())
+    _, uid, gid, *_ = accounts[about.user].split(":")
+    keys = Path("/home") / about.user / ".ssh/authorized_keys"
+    keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if about.public_key and not keys.exists():
+        write_whole(keys, about.public_key.strip() + "\n")
+        for path in (keys.parent, keys):
+            os.chown(path, int(uid), int(gid))
+    for name, text in host_key.items():
+        if not (path := Path("/etc/ssh") / name).exists():
+            write_whole(path, text, 0o644 if name.endswith(".pub") else 0o600)
+    if Path("/usr/sbin/ifup").exists():
+        Path("/etc/network/interfaces.d/50-cloud-init").write_text(
+            f"auto {about.nic}\niface {about.nic} inet static\n"
+            f"    address {about.address}/{about.prefix}\n    gateway {about.gateway}\n"
+        )
+    else:
+        Path(f"/etc/systemd/network/10-cloud-init-{about.nic}.network").write_text(
+            f"[Match]\nName={about.nic}\n\n[Network]\nAddress={about.address}/{about.prefix}\n"
+            f"Gateway={about.gateway}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+        )
+
+
+def command(root: Path, netns: str, hostname: str) -> list[str]:
+    """Give the command that boots the operating system at `root` in a network namespace."""
+    return [
+        *("systemd-nspawn", "--boot", "--quiet", "--settings=no", "--register=no", "--keep-unit"),
+        *(f"--directory={root}", f"--machine={netns}", f"--hostname={hostname}"),
+        *(f"--network-namespace-path=/run/netns/{netns}", "--capability=all"),
+        *("--private-users=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+        *("--console=pipe", "--kill-signal=SIGRTMIN+4"),
+        *(f"--bind={device}" for device in DEVICES if Path(device).exists()),
+    ]
+
+
+def supervise(root: Path, disk: Path, netns: str, hostname: str, group: str) -> None:
+    """Run an operating system until it ends, and leave what it asked for."""
+    cgroup.end(group)
+    cgroup.make(group)
+    with (disk / "console.log").open("ab") as log:
+        system = subprocess.Popen(
+            command(root, netns, hostname),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={"PATH": PATH, **dict(OPTIONS)},
+            start_new_session=True,
+            preexec_fn=lambda: cgroup.enter(group),
+        )
+        code = system.wait()
+        log.write(f"-- {netns} ended with {code}\n".encode())
+    cgroup.end(group)
+    asked = {0: "off", REBOOT: "reboot"}.get(code, "")
+    write_whole(disk / "ended", asked)
+
+
+def leader(group: str) -> int:
+    """Find the first process of an operating system: its pid here, 0 where there is none yet."""
+    for pid in sorted(cgroup.processes(group)):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            continue
+        numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
+        if len(numbers) > 2 and numbers[-1] == "1" and Path(f"/proc/{pid}/exe").exists():
+            return pid
+    return 0
+
+
+def power_off(running: Mapping[str, int]) -> None:
+    """Ask operating systems (group -> pid of the supervisor) to power off; wait, with a bound."""
+    left = dict(running)
+    deadline = time.monotonic() + STOP_SECONDS
+    asked = 0.0
+    while left and time.monotonic() < deadline:
+        if time.monotonic() - asked > AGAIN_SECONDS:
+            asked = time.monotonic()
+            for group in left:
+                if pid := leader(group):
+                    os.kill(pid, POWER_OFF)
+        time.sleep(0.02)
+        left = {group: pid for group, pid in left.items() if Path(f"/proc/{pid}").exists()}
