@@ -17,6 +17,7 @@ STEPS = (
 FLAGS = {  # settings that have an option of their own
     "name": ("NAME", "the lab (its region, its state); default: lab"),
     "instance_type": ("TYPE", "it decides what the NIC can do; default: t2.large"),
+    "cloud": ("KIND", "handbuilt, or openstack: the real one (needs root); default: handbuilt"),
     "bridge": ("KIND", "auto, openvswitch or linux; default: auto"),
     "strategy": ("WAY", "of the registered MAC to the router: auto, swap or share; default: auto"),
 }

@@ -33,7 +33,7 @@ class Settings:
 
     name: str = "lab"
     target: str = "local"
-    cloud: str = "handbuilt"
+    cloud: str = "handbuilt"  # | openstack: the real one, on an instance that is a whole Debian
     instance_type: str = "t2.large"
     debian: int = 13  # the AMI's release
     region: str = "us-east-1"
@@ -80,6 +80,15 @@ class Settings:
                 'target="aws" is refused until its guard rails (price, sweep, policy) exist',
                 seen='target = "aws"',
                 next='Lab(target="local")',
+            )
+        if self.cloud == "openstack" and (self.debian, self.bridge) not in (
+            (13, "auto"),
+            (13, "openvswitch"),
+        ):
+            raise BadSetting(
+                "OpenStack is installed on Debian 13, with Open vSwitch",
+                seen=f"debian = {self.debian}, bridge = {self.bridge!r}",
+                next='debian = 13 and bridge = "auto"',
             )
         if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", self.instance_type):
             raise BadSetting(
@@ -177,7 +186,7 @@ class Settings:
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "target": ("local", "aws"),
-    "cloud": ("handbuilt",),
+    "cloud": ("handbuilt", "openstack"),
     "debian": (13, 12),
     "bridge": ("auto", "openvswitch", "linux"),
     "strategy": ("auto", "swap", "share"),

@@ -62,7 +62,10 @@ def open_target(settings: Settings) -> Target:
     if local.find(settings.name) is None:
         # boto3's import takes as long as the region's start: do both at once.
         threading.Thread(target=importlib.import_module, args=("boto3",), daemon=True).start()
-    region = local.ensure(settings.name, settings.region)
+    whole = settings.cloud == "openstack"
+    region = local.ensure(
+        settings.name, settings.region, whole=whole, releases=(str(settings.debian),)
+    )
     return _local(region)
 
 

@@ -7,6 +7,7 @@ Where there is no Open vSwitch, two Linux bridges as of the former linuxbridge a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ FOLDER = "/var/lib/osawslab"
 NOTE = f"{FOLDER}/registered-mac"  # the tutorial's note of the NIC's MAC
 EVIDENCE = f"{FOLDER}/the-drop.json"
 REFUSAL = f"{FOLDER}/mac-refusal"  # what the NIC's driver said to another MAC
+NAMES = f"{FOLDER}/names.json"  # what Neutron has called router, ports and VM
 VM_FOLDER = f"{FOLDER}/vm"
 VM_HOST_KEY = f"{VM_FOLDER}/host_key.pub"
 ALIAS = "osawslab provider "  # followed by the registered MAC
@@ -51,6 +53,13 @@ class Cloud:
     names: Names
     registered_mac: str
     host: HostFacts
+
+    @property
+    def has_vm(self) -> bool:
+        """True where the VM is: a namespace of its own, or a process of Nova's on a tap."""
+        if self.settings.cloud == "openstack":
+            return self.names.tap in self.host.root.links
+        return "eth0" in self.host.namespace(self.names.vm_netns).links
 
     @property
     def no_openvswitch(self) -> str:
@@ -139,16 +148,26 @@ class Cloud:
 
 
 def read(host: SshHost, settings: Settings, registered_mac: str) -> Cloud:
-    """Read the hand-built cloud from the instance, in one round trip."""
-    called = names(settings.name, settings.vm_name)
+    """Read the cloud from the instance, in one round trip: the hand-built or the real one."""
+    called, real = names(settings.name, settings.vm_name), settings.cloud == "openstack"
     facts = host_facts.read(
         host,
-        netns=(called.router_netns, called.vm_netns),
+        netns=("qrouter-*",) if real else (called.router_netns, called.vm_netns),
         programs=(*PROGRAMS, "apt-get"),
-        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, *interfaces.PATHS),
+        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, NAMES, *interfaces.PATHS),
         bridges=(called.integration, settings.provider_bridge),
     )
+    if real:
+        called = noted(facts.files.get(NAMES), called)
     return Cloud(settings, called, registered_mac, facts)
+
+
+def noted(text: str | None, otherwise: Names) -> Names:
+    """Read the note of the names that Neutron gave; `otherwise` where there is none."""
+    try:
+        return Names(**json.loads(text)) if text else otherwise
+    except (TypeError, ValueError):
+        return otherwise
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ host only the standard library is used, and only machine formats are read.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import os
 import shutil
@@ -110,7 +111,8 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     os.environ["PATH"] = PATH
     netns = sorted(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else []
-    wanted = [name for name in given.get("netns", []) if name in netns]
+    patterns = given.get("netns", [])
+    wanted = [name for name in netns if any(fnmatch.fnmatchcase(name, each) for each in patterns)]
     for words in (SWITCH, FDB, *map(dump, given.get("bridges", []))):
         begin(*words)
     for name in ["", *wanted]:

@@ -39,14 +39,36 @@ def floating_ips(cloud: Cloud) -> list[str]:
 def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
     """Hold router and VM against the settings."""
     cloud, settings, next = facts.cloud, site.settings, "lab.networks()"
+    vm_netns = cloud.host.namespace(cloud.names.vm_netns)
+    nic = vm_netns.links.get("eth0")
+    own = [a.partition("/")[0] for a in nic.addresses] if nic else []
+    return (
+        *router_checks(cloud),
+        Check(
+            f"{settings.vm_name}'s address",
+            settings.vm_address,
+            ", ".join(own) or "none",
+            settings.vm_address in own,
+            next,
+        ),
+        Check(
+            f"{settings.vm_name}'s SSH server",
+            "listens",
+            "listens" if vm_netns.listens else "does not listen",
+            vm_netns.listens,
+            next,
+        ),
+    )
+
+
+def router_checks(cloud: Cloud) -> tuple[Check, ...]:
+    """Hold the router's namespace against the settings, whoever made it."""
+    settings, next = cloud.settings, "lab.networks()"
     gateway, called = cloud.gateway, cloud.names
     addresses = [a.partition("/")[0] for a in gateway.addresses] if gateway else []
     floating = floating_ips(cloud)
     default = cloud.router.has_default(settings.provider_gateway, called.gateway)
     snat = any("-j SNAT" in line for line in cloud.router.iptables.splitlines())
-    vm_netns = cloud.host.namespace(called.vm_netns)
-    nic = vm_netns.links.get("eth0")
-    own = [a.partition("/")[0] for a in nic.addresses] if nic else []
     return (
         Check(
             "the router's gateway address",
@@ -70,31 +92,22 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
             not floating,
             "each needs a registered address of its own: take it off the gateway port",
         ),
-        Check(
-            f"{settings.vm_name}'s address",
-            settings.vm_address,
-            ", ".join(own) or "none",
-            settings.vm_address in own,
-            next,
-        ),
-        Check(
-            f"{settings.vm_name}'s SSH server",
-            "listens",
-            "listens" if vm_netns.listens else "does not listen",
-            vm_netns.listens,
-            next,
-        ),
     )
 
 
 def show(site: Site, facts: Ground) -> Shown:
     """Show the ports of the router."""
+    return Shown(tables=(ports(facts.cloud),))
+
+
+def ports(cloud: Cloud) -> Table:
+    """Tell of the router's ports as they are on the instance."""
     rows = tuple(
         (link.name, link.mac, ", ".join(link.addresses), str(link.mtu))
-        for name in (facts.cloud.names.gateway, facts.cloud.names.inner)
-        if (link := facts.cloud.router.links.get(name))
+        for name in (cloud.names.gateway, cloud.names.inner)
+        if (link := cloud.router.links.get(name))
     )
-    return Shown(tables=(Table("Ports of the router", ("port", "MAC", "addresses", "MTU"), rows),))
+    return Table("Ports of the router", ("port", "MAC", "addresses", "MTU"), rows)
 
 
 def undo(site: Site, facts: Ground) -> tuple[Action, ...]:

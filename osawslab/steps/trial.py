@@ -78,7 +78,6 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
     management = next(
         (link for link in cloud.host.root.links.values() if link.mac == first["MacAddress"]), None
     )
-    vm = cloud.host.namespace(cloud.names.vm_netns).links.get("eth0")
     published = any("-j DNAT" in line for line in cloud.router.iptables.splitlines())
     return topology.Topology(
         vpc_cidr=settings.vpc_cidr,
@@ -110,7 +109,7 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
         if inner
         else None,
         tenant_cidr=settings.tenant_cidr,
-        vm=(settings.vm_name, settings.vm_address) if vm else None,
+        vm=(settings.vm_name, settings.vm_address) if cloud.has_vm else None,
         published=(facts.provider_eip, settings.published_port) if published else None,
         passes=passes,
     )

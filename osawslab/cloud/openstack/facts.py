@@ -1,0 +1,87 @@
+"""OpenStack on the instance as it is now: what is installed, which parts are done, who runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from osawslab.cloud.openstack import look
+from osawslab.cloud.openstack.configuration import About
+from osawslab.cloud.openstack.parts import (
+    CONFIGURED,
+    FOLDER,
+    PACKAGES,
+    SECRETS,
+    SERVICES,
+    Part,
+    parts,
+)
+from osawslab.host.ssh import SshHost
+from osawslab.settings import Settings
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What one round trip told."""
+
+    system: str  # ID of os-release: "debian"
+    release: str  # "13"
+    systemd: bool
+    memory: int  # bytes in all
+    disk: int  # bytes free
+    missing: tuple[str, ...]  # packages
+    units: Mapping[str, str]  # service -> "active", "failed", …
+    stamps: Mapping[str, str]  # part -> what it was made from
+    owner: str  # the instance that the secrets were made for
+    secrets: str  # their digest, "" where there are none
+    foreign: tuple[str, ...]  # configured files of OpenStack
+    kvm: bool
+    openvswitch_module: bool
+    tun: bool
+
+    def about(self, settings: Settings) -> About:
+        """Say what the configuration depends on."""
+        return About(
+            settings.management_address,
+            settings.provider_bridge,
+            "system" if self.openvswitch_module else "netdev",
+            "kvm" if self.kvm else "qemu",
+        )
+
+    def done(self, part: Part, instance: str) -> bool:
+        """Say whether a part is done and made from what it would be made from now."""
+        if part.name == "packages":
+            return not self.missing and part.name in self.stamps
+        if part.name == "secrets":
+            return self.owner == instance
+        if part.name == "services" and self.down:
+            return False
+        return self.stamps.get(part.name) == part.stamp(self.secrets)
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """The services that do not run."""
+        return tuple(name for name in SERVICES if self.units.get(name) != "active")
+
+    def lacking(self, settings: Settings, instance: str) -> tuple[Part, ...]:
+        """List the parts to do: from the secrets on, whatever follows new secrets too."""
+        every = parts(self.about(settings), instance)
+        anew = self.owner != instance
+        return tuple(
+            part for part in every if (anew and part.secret) or not self.done(part, instance)
+        )
+
+
+def read(host: SshHost) -> Installed:
+    """Read the facts, in one round trip. Raises StepFailed, CannotReach."""
+    told = host.script(
+        Path(look.__file__).read_text(),
+        folder=FOLDER,
+        secrets=SECRETS,
+        packages=list(PACKAGES),
+        units=list(SERVICES),
+        configured=list(CONFIGURED),
+    )
+    lists = {name: tuple(told[name]) for name in ("missing", "foreign")}
+    return Installed(**{**told, **lists})

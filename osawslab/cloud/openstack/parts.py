@@ -1,0 +1,275 @@
+"""OpenStack in parts that follow one another: what each does, and how it knows that it is done.
+
+A part is a script that may be run again at any time. Its last line leaves a stamp, a hash of
+everything the part was made from: a part whose stamp is another, or not there, is run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from osawslab.cloud.openstack import accounts, configuration
+from osawslab.cloud.openstack.configuration import About
+
+FOLDER = "/var/lib/osawslab/openstack"
+SECRETS = f"{FOLDER}/secrets"  # 0600
+ACCOUNTS = "accounts"
+SECRET_NAMES = (
+    "DB_PASSWORD", "RABBIT_PASSWORD", "ADMIN_PASSWORD", "SERVICE_PASSWORD", "METADATA_SECRET",
+)  # fmt: skip
+PACKAGES = (
+    "mariadb-server", "rabbitmq-server", "memcached", "crudini", "keystone", "glance",
+    "placement-api", "nova-api", "nova-conductor", "nova-scheduler", "nova-compute",
+    "nova-compute-qemu", "libvirt-daemon-system", "qemu-system-x86", "qemu-utils", "neutron-api",
+    "neutron-rpc-server", "neutron-openvswitch-agent", "neutron-l3-agent", "neutron-dhcp-agent",
+    "neutron-metadata-agent", "openvswitch-switch", "python3-openstackclient", "iptables", "curl",
+    "tcpdump", "ethtool", "net-tools", "macchanger", "busybox-static", "dropbear-bin", "cpio",
+    "xz-utils",
+)  # fmt: skip
+AGENTS = (
+    "neutron-openvswitch-agent", "neutron-l3-agent", "neutron-dhcp-agent", "neutron-metadata-agent",
+)  # fmt: skip
+COMPUTE = (
+    "glance-api", "placement-api", "nova-api", "nova-api-metadata", "nova-conductor",
+    "nova-scheduler", "nova-compute",
+)  # fmt: skip
+BASE = ("mariadb", "memcached", "rabbitmq-server", "openvswitch-switch", "libvirtd")
+SERVICES = (*BASE, "keystone", "neutron-api", "neutron-rpc-server", *AGENTS, *COMPUTE)
+# A file with a database in it that is not ours is somebody else's OpenStack.
+CONFIGURED = ("/etc/keystone/keystone.conf", "/etc/neutron/neutron.conf", "/etc/nova/nova.conf")
+DATABASES = {
+    "keystone": "keystone", "glance": "glance", "placement": "placement", "neutron": "neutron",
+    "nova": "nova", "nova_api": "nova", "nova_cell0": "nova",
+}  # fmt: skip
+UWSGI = {
+    "keystone": "/etc/keystone/keystone-uwsgi.ini",
+    "glance-api": "/etc/glance/glance-api-uwsgi.ini",
+    "placement-api": "/etc/placement/placement-api-uwsgi.ini",
+    "neutron-api": "/etc/neutron/neutron-api-uwsgi.ini",
+    "nova-api": "/etc/nova/nova-api-uwsgi.ini",
+    "nova-api-metadata": "/etc/nova/nova-api-metadata-uwsgi.ini",
+}
+# Who reads which file: only they are started anew when it changes.
+READERS: Mapping[str, tuple[str, ...]] = {
+    "/etc/keystone/keystone.conf": ("keystone",),
+    "/etc/glance/glance-api.conf": ("glance-api",),
+    "/etc/placement/placement.conf": ("placement-api",),
+    "/etc/neutron/neutron.conf": ("neutron-api", "neutron-rpc-server", *AGENTS),
+    "/etc/neutron/plugins/ml2/ml2_conf.ini": ("neutron-api", "neutron-rpc-server"),
+    "/etc/neutron/plugins/ml2/openvswitch_agent.ini": ("neutron-openvswitch-agent",),
+    "/etc/neutron/l3_agent.ini": ("neutron-l3-agent",),
+    "/etc/neutron/dhcp_agent.ini": ("neutron-dhcp-agent",),
+    "/etc/neutron/metadata_agent.ini": ("neutron-metadata-agent",),
+    "/etc/nova/nova.conf": tuple(name for name in COMPUTE if name.startswith("nova")),
+    "/etc/nova/nova-compute.conf": ("nova-compute",),
+    "/etc/mysql/mariadb.conf.d/99-osawslab.cnf": ("mariadb",),
+    "/etc/libvirt/qemu.conf": ("libvirtd",),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part by name: why it is there, and the script (bash, run by root on the instance)."""
+
+    name: str
+    why: str
+    script: str
+    secret: bool = True  # made anew when the secrets change
+
+    @property
+    def made_of(self) -> str:
+        """The hash of the script."""
+        return hashlib.sha256(self.script.encode()).hexdigest()[:16]
+
+    def stamp(self, secrets: str) -> str:
+        """Give the stamp that the part leaves, by the digest of the secrets on the instance."""
+        return f"{self.made_of} {secrets[:16]}" if self.secret else self.made_of
+
+    @property
+    def leave_stamp(self) -> str:
+        """The script's last line."""
+        digest = f' "$(sha256sum < {SECRETS} | cut -c 1-16)"' if self.secret else ""
+        return f"echo {self.made_of}{digest} > {FOLDER}/{self.name}.stamp\n"
+
+    @property
+    def command(self) -> str:
+        """What a person would type, as root: the script, and the stamp that it leaves."""
+        return self.script + self.leave_stamp
+
+
+def parts(about: About, instance: str) -> tuple[Part, ...]:
+    """List the parts in order. `accounts` is done through the API: its script is only the words."""
+    return (
+        Part("packages", "Debian's packages of OpenStack, not started yet", packages(), False),
+        Part("secrets", "passwords of this instance alone, for root only", secret(instance), False),
+        Part("base", "the database, the message queue, the switch", base(about)),
+        Part("configuration", "each service's files", configure(about)),
+        Part("databases", "each service's tables, and Keystone to know all others", tables(about)),
+        Part(ACCOUNTS, "a user and endpoints for each service", accounts.commands(about.address)),
+        Part("services", "all services, the network's first", start()),
+        Part("guest", "an image for VMs that needs no internet", guest(about)),
+    )
+
+
+def packages() -> str:
+    """Write the installation; nothing is started before it is configured."""
+    return f"""export DEBIAN_FRONTEND=noninteractive
+mkdir -p -m 700 {FOLDER}
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
+trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+dpkg --configure -a
+apt-get update -q
+apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
+  -o DPkg::Lock::Timeout=120 {" ".join(PACKAGES)}
+"""
+
+
+def secret(instance: str) -> str:
+    """Write the secrets; those of another instance (whose image this one has) are thrown away."""
+    return f"""mkdir -p -m 700 {FOLDER}
+umask 077
+{{ echo INSTANCE={instance}
+for name in {" ".join(SECRET_NAMES)}; do echo $name=$(openssl rand -hex 16); done
+}} > {SECRETS}.part
+mv {SECRETS}.part {SECRETS}
+"""
+
+
+# `merge FILE SERVICE…` and `write FILE SERVICE…` put standard input into a file; whoever reads a
+# changed file is noted, and started anew at the end if it runs.
+CHANGES = f"""changed() {{
+  local file=$1; shift
+  cmp -s "$file" "$file.before" || printf '%s\\n' "$@" >> {FOLDER}/restart
+  rm -f "$file.before"
+}}
+merge() {{ cp "$1" "$1.before"; crudini --merge "$1"; changed "$@"; }}
+write() {{ touch "$1"; cp "$1" "$1.before"; cat > "$1"; changed "$@"; }}
+restart() {{
+  [ -e {FOLDER}/restart ] || return 0
+  systemctl daemon-reload
+  systemctl try-restart --no-block $(sort -u {FOLDER}/restart)
+  rm {FOLDER}/restart
+}}
+"""
+
+
+def base(about: About) -> str:
+    """Write what every service stands on."""
+    grants = "".join(
+        f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb3;\n"
+        f"GRANT ALL ON {name}.* TO '{user}'@'localhost' IDENTIFIED BY '$DB_PASSWORD';\n"
+        f"GRANT ALL ON {name}.* TO '{user}'@'127.0.0.1' IDENTIFIED BY '$DB_PASSWORD';\n"
+        for name, user in DATABASES.items()
+    )
+    readers = {name: " ".join(READERS[name]) for name in READERS}
+    mariadb, qemu = "/etc/mysql/mariadb.conf.d/99-osawslab.cnf", "/etc/libvirt/qemu.conf"
+    return f"""{CHANGES}. {SECRETS}
+write {mariadb} {readers[mariadb]} <<'END'
+{configuration.MARIADB}END
+write {qemu} {readers[qemu]} <<'END'
+{configuration.QEMU}END
+restart
+systemctl start {" ".join(BASE)}
+mariadb <<END
+{grants}END
+install -m 600 /dev/null /run/osawslab-rabbit.json
+RABBIT_PASSWORD=$RABBIT_PASSWORD python3 - > /run/osawslab-rabbit.json <<'END'
+{configuration.RABBIT}END
+chown rabbitmq /run/osawslab-rabbit.json
+rabbitmqctl -q import_definitions /run/osawslab-rabbit.json
+rm /run/osawslab-rabbit.json
+ovs-vsctl --may-exist add-br br-int -- set bridge br-int datapath_type={about.datapath} \\
+  -- --may-exist add-br {about.bridge} -- set bridge {about.bridge} datapath_type={about.datapath}
+"""
+
+
+def configure(about: About) -> str:
+    """Write every service's files, and start anew who reads a changed one."""
+    merges = "".join(
+        f"merge {path} {' '.join(READERS[path])} <<END\n{text}END\n"
+        for path, text in configuration.files(about).items()
+    )
+    workers = "".join(
+        f"merge {path} {service} <<END\n[uwsgi]\nprocesses=1\nthreads={threads}\n"
+        f"{'plugins=python3' if service == 'keystone' else ''}\nEND\n"
+        for service, path in UWSGI.items()
+        for threads in (8 if service == "keystone" else 1,)
+    )
+    waits = configuration.AGENT_UNIT.format(address=about.address)
+    units = "".join(
+        f"mkdir -p /etc/systemd/system/{unit}.service.d\n"
+        f"write /etc/systemd/system/{unit}.service.d/osawslab.conf <<'END'\n{text}END\n"
+        for names, text in ((AGENTS, waits), (COMPUTE, configuration.COMPUTE_UNIT))
+        for unit in names
+    )
+    return f"""{CHANGES}. {SECRETS}
+crudini --del {UWSGI["keystone"]} uwsgi apparmor-profile
+{merges}{workers}{units}systemctl daemon-reload
+restart
+"""
+
+
+def tables(about: About) -> str:
+    """Write every service's tables, two at a time: as many as a small instance has processors."""
+    url = f"http://{about.address}:5000/v3/"
+    keys = "--keystone-user keystone --keystone-group keystone"
+    ml2 = "--config-file /etc/neutron/neutron.conf"
+    # Nova fills the braces in from its own configuration, so a new password needs no new cell.
+    cell, queue = (
+        "mysql+pymysql://{username}:{password}@{hostname}",
+        "rabbit://{username}:{password}@{hostname}",
+    )
+    return f""". {SECRETS}
+as() {{ runuser -u "$1" -- "${{@:2}}"; }}
+identity() {{
+  as keystone keystone-manage db_sync
+  keystone-manage fernet_setup {keys}
+  keystone-manage credential_setup {keys}
+  OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD keystone-manage bootstrap --bootstrap-admin-url {url} \\
+    --bootstrap-internal-url {url} --bootstrap-public-url {url} --bootstrap-region-id RegionOne
+  systemctl start keystone
+  timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
+  as nova nova-manage api_db sync
+}}
+others() {{
+  as neutron neutron-db-manage {ml2} --config-file /etc/neutron/plugins/ml2/ml2_conf.ini \\
+    upgrade head >/dev/null
+  as glance glance-manage db_sync >/dev/null 2>&1
+  as placement placement-manage db sync
+}}
+identity & first=$!
+others & second=$!
+wait $first
+wait $second
+cells=$(as nova nova-manage cell_v2 list_cells)
+case $cells in *cell0*) ;; *) as nova nova-manage cell_v2 map_cell0 \\
+  --database_connection '{cell}/nova_cell0' ;; esac
+case $cells in *cell1*) ;; *) as nova nova-manage cell_v2 create_cell --name=cell1 \\
+  --database_connection '{cell}/nova' --transport-url '{queue}' >/dev/null ;; esac
+as nova nova-manage db sync
+"""
+
+
+def start() -> str:
+    """Write the start of all services; the words of one that does not come up are its error."""
+    return f"""systemctl daemon-reload
+systemctl start --no-block {" ".join(SERVICES)}
+systemctl start {" ".join(SERVICES)} || {{
+  for unit in $(systemctl list-units --state=failed --plain --no-legend | cut -d ' ' -f 1); do
+    journalctl -q -n 3 --no-pager -u "$unit" >&2
+  done
+  exit 1
+}}
+"""
+
+
+def guest(about: About) -> str:
+    """Write the making of the VM's image, and its upload to Glance."""
+    return (
+        f". {SECRETS}\nexport ADMIN_PASSWORD AUTH_URL=http://{about.address}:5000/v3\n"
+        + Path(__file__).with_name("guest.sh").read_text()
+    )
