@@ -71,6 +71,15 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def shared_folder(path: Path) -> Path:
+    """Make a folder outside of the state; what has to be made of it is the caller's."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        give(made)
+    return path
+
+
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file whole or not at all; nobody else can read it unless `mode` says so."""
     part = path.with_name(path.name + ".part")

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from osawslab.errors import LabTimeout, NoPlaceToRun
 from osawslab.region import cgroup, rootfs, tier
@@ -39,6 +40,7 @@ def lay(name: str, releases: Sequence[str]) -> None:
         rootfs.make(release)
     folder = private_folder(state_folder(name))
     _overlay(folder)
+    _groups(name)
     (folder / "whole").touch(mode=0o600)
 
 
@@ -51,6 +53,18 @@ def place() -> str:
             next="sudo ./lab start",
         )
     return tier.choose([("OSAWSLAB_TIER", "root")])[0]
+
+
+def _groups(name: str) -> None:
+    """Try whether control groups can be made."""
+    try:
+        cgroup.make(cgroup.name(name))
+    except OSError as error:
+        raise NoPlaceToRun(
+            "this machine lets no control groups be made for whole instances",
+            seen=str(error),
+            next="use a virtual machine, or a container with a writable /sys/fs/cgroup",
+        ) from None
 
 
 def _overlay(folder: Path) -> None:
@@ -66,34 +80,40 @@ def _overlay(folder: Path) -> None:
             )
 
 
-def _open(name: str) -> bool:
-    """Say whether the lab's mirror runs."""
-    try:
-        with (state_folder(name) / "mirror").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        pass
-    return False
+@contextlib.contextmanager
+def _mirror_lock(name: str) -> Iterator[IO[str] | None]:
+    """Take the lock that the lab's mirror holds while it runs; None where it runs."""
+    with (state_folder(name) / "mirror").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield file
 
 
 def open_mirror(name: str) -> None:
-    """Start the mirror of a lab whose region runs, unless it runs."""
-    if os.geteuid() or _open(name):
+    """Start the mirror of a lab whose region runs, unless it runs; nobody but root can."""
+    if os.geteuid():
         return
-    with (state_folder(name) / "mirror.log").open("ab") as log:
-        words = [sys.executable, "-P", "-m", "osawslab.region.mirror", name]
-        subprocess.run(
-            ["setsid", "--fork", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            cwd="/", check=True,
-        )  # fmt: skip
+    with _mirror_lock(name) as lock, (state_folder(name) / "mirror.log").open("ab") as log:
+        if lock is not None:  # the mirror inherits it, and with it the lock
+            words = [sys.executable, "-P", "-m", "osawslab.region.mirror", name]
+            subprocess.run(
+                ["setsid", "--fork", *words], pass_fds=(lock.fileno(),),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True,
+            )  # fmt: skip
+
+
+def _mirror_runs(name: str) -> bool:
+    with _mirror_lock(name) as lock:
+        return lock is None
 
 
 def clear(name: str) -> None:
     """Take away what a region that has ended left: its mirror ends by itself, its groups do not."""
     deadline = time.monotonic() + END_SECONDS
-    while _open(name):
+    while _mirror_runs(name):
         if time.monotonic() > deadline:
             raise LabTimeout(f"the mirror of lab {name!r} does not end", next="osawslab doctor")
         time.sleep(0.01)

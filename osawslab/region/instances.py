@@ -17,102 +17,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from ipaddress import IPv4Network
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from osawslab.region import image, kernel, network
+from osawslab.region.boot import Boot, order
 from osawslab.region.folders import write_whole
-from osawslab.region.state import Eni, Instance, State
+from osawslab.region.state import State
 
 BOOT_SECONDS = 3.0  # one that ends sooner would only do so again
 END_SECONDS = 10.0  # a killed pid namespace is gone in milliseconds
-
-
-def default_user(image_name: str) -> str:
-    """Name the user an AMI lets in: "ubuntu" on Ubuntu, "admin" on Debian (their manuals)."""
-    return "ubuntu" if image_name.startswith("ubuntu") else "admin"
-
-
-def cloud_config(user_data: bytes) -> dict[str, Any]:
-    """Read user data as cloud-init reads it: a `#cloud-config`, else nothing."""
-    text = user_data.decode(errors="replace")
-    if not text.startswith("#cloud-config"):
-        return {}
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def host_keys(config: Mapping[str, Any]) -> dict[str, str]:
-    """Give the files of the host key that user data asks for (cloud-init's `ssh_keys`)."""
-    given = config.get("ssh_keys")
-    if not isinstance(given, dict) or "ed25519_private" not in given:
-        return {}
-    files = {"ssh_host_ed25519_key": str(given["ed25519_private"])}
-    if "ed25519_public" in given:
-        files["ssh_host_ed25519_key.pub"] = str(given["ed25519_public"]) + "\n"
-    return files
-
-
-@dataclass(frozen=True)
-class Boot:
-    """The order to boot an instance."""
-
-    netns: str
-    disk: str
-    unpacked: str
-    machine: image.Machine
-    host_key: Mapping[str, str]
-    layers: Sequence[str] = ()  # of a whole operating system's image, the uppermost first
-    group: str = ""  # its control group
-
-
-def order(
-    state: State, instance: Instance, disks: Path, unpacked: Path | None, groups: str = ""
-) -> Boot | None:
-    """Say how an instance boots; None when it has no first NIC.
-
-    `groups` is the folder of the control groups of a region whose new instances are whole.
-    """
-    enis = [eni for eni in state.enis.values() if eni.instance == instance.id]
-    first: Eni | None = next((eni for eni in enis if eni.device_index == 0), None)
-    if first is None:
-        return None
-    cidr = IPv4Network(state.subnets[first.subnet].cidr)
-    netns = network.instance_netns(instance.id, instance.boots)
-    return Boot(
-        netns,
-        str(disks / instance.id),
-        str(unpacked or ""),
-        image.Machine(
-            hostname="ip-" + first.addresses[0].replace(".", "-"),
-            user=default_user(instance.image),
-            public_key=instance.public_key,
-            nic=network.nic_name(instance.type, 0),
-            address=first.addresses[0],
-            prefix=cidr.prefixlen,
-            gateway=str(cidr[1]),
-        ),
-        host_keys(cloud_config(instance.user_data)),
-        _layers(disks / instance.id, instance.image) if groups else (),
-        f"{groups}/{netns}",
-    )
-
-
-def _layers(disk: Path, ami: str) -> tuple[str, ...]:
-    """Say what an instance is laid over; () for one that was light at its first boot."""
-    if (disk / "made").exists():
-        return ()
-    from osawslab.region import rootfs, whole
-
-    return tuple(map(str, whole.kept(disk) or rootfs.layers(ami)))
 
 
 def zygote() -> socket.socket:

@@ -8,7 +8,6 @@ region. Packages are kept in the user's cache.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import socket
@@ -26,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from osawslab.region import machine, sources
 from osawslab.region.client import exchange
-from osawslab.region.folders import state_folder
+from osawslab.region.folders import give, shared_folder
 from osawslab.region.network import MIRROR_ADDRESS, MIRROR_PORT
 
 SECONDS = 60.0  # a mirror that says nothing for so long is down
@@ -129,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
             with place.open("rb") as file:
                 length = os.fstat(file.fileno()).st_size
                 self._begin(200, {"Content-Length": str(length)})
-                self._pass_on(file, None)
+                self._pass_on(file, length, None)
             return
         asked = {name: self.headers[name] for name in ASKED if name in self.headers}
         if place is not None:
@@ -145,12 +144,12 @@ class Handler(BaseHTTPRequestHandler):
         with answer:
             told = {name: answer.headers[name] for name in TOLD if name in answer.headers}
             self._begin(answer.status, told)
-            keep = answer.status == 200 and self.command == "GET" and "Content-Length" in told
-            if place is None or not keep:
-                self._pass_on(answer, None)
+            length = int(told.get("Content-Length", -1))
+            if place is None or answer.status != 200 or self.command != "GET" or length < 0:
+                self._pass_on(answer, length, None)
                 return
-            with kept(place, int(told["Content-Length"])) as copy:
-                self._pass_on(answer, copy)
+            with kept(place, length) as copy:
+                self._pass_on(answer, length, copy)
 
     def _begin(self, status: int, told: dict[str, str]) -> None:
         self.send_response(status)
@@ -160,15 +159,19 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")  # the end says how long it was
         self.end_headers()
 
-    def _pass_on(self, source: Any, copy: IO[bytes] | None) -> None:
+    def _pass_on(self, source: Any, length: int, copy: IO[bytes] | None) -> None:
         if self.command == "HEAD":
             return
+        passed = 0
         try:
             while part := source.read(PART):
-                self.wfile.write(part)
+                passed += len(part)
                 if copy:
                     copy.write(part)
-        except (OSError, HTTPException):  # either side went away: too little is not whole
+                self.wfile.write(part)
+        except (OSError, HTTPException) as error:
+            self.log_error("%s: %s", self.path, error)
+        if passed != length:  # so that nobody waits for the rest
             self.close_connection = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
@@ -178,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def kept(place: Path, length: int) -> Iterator[IO[bytes]]:
     """Give a file that becomes `place` at the end if it has `length` bytes, else nothing."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    shared_folder(place.parent)
     with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".new-", delete=False) as file:
         part = Path(file.name)
         try:
@@ -187,28 +190,23 @@ def kept(place: Path, length: int) -> Iterator[IO[bytes]]:
             if part.stat().st_size == length:
                 part.chmod(0o644)
                 part.rename(place)
+                give(place)
         finally:
             part.unlink(missing_ok=True)
 
 
-def main(name: str) -> int:
-    """Serve a lab's whole instances until its region ends; 0. One process for each lab."""
-    with (state_folder(name) / "mirror").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 0
-        with socket.socket(socket.AF_UNIX) as region:
-            _, descriptors = exchange(
-                region, name, {"do": "listen", "address": MIRROR_ADDRESS, "port": MIRROR_PORT}
-            )
-            listener = socket.socket(fileno=descriptors[0])
-            archives = machine.cache() / "archives"
-            server = Mirror(listener, sources.hosts(), sources.proxy(), archives)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            region.recv(1)  # nothing is ever sent: this is the region's end
-    return 0
+def main(name: str) -> None:
+    """Serve a lab's whole instances until its region ends."""
+    with socket.socket(socket.AF_UNIX) as region:
+        _, descriptors = exchange(
+            region, name, {"do": "listen", "address": MIRROR_ADDRESS, "port": MIRROR_PORT}
+        )
+        listener = socket.socket(fileno=descriptors[0])
+        archives = machine.cache() / "archives"
+        server = Mirror(listener, sources.hosts(), sources.proxy(), archives)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        region.recv(1)  # nothing is ever sent: this is the region's end
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])

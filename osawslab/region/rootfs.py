@@ -20,7 +20,7 @@ from pathlib import Path
 from osawslab.errors import MissingTool, NoPlaceToRun, StepFailed
 from osawslab.region import machine, sources
 from osawslab.region.amis import CODENAMES
-from osawslab.region.folders import give
+from osawslab.region.folders import shared_folder
 from osawslab.region.network import MIRROR_ADDRESS, MIRROR_PORT
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -38,7 +38,8 @@ DPKG = ("force-unsafe-io", *(f"path-exclude=/usr/share/{folder}/*" for folder in
 MASKED = (
     "systemd-udevd.service", "systemd-udevd-kernel.socket", "systemd-udevd-control.socket",
     "systemd-udev-trigger.service", "systemd-udev-settle.service", "sshd-keygen.service",
-    "apt-daily.timer", "apt-daily-upgrade.timer",
+    "apt-daily.timer", "apt-daily-upgrade.timer", "proc-sys-fs-binfmt_misc.automount",
+    "proc-sys-fs-binfmt_misc.mount", "systemd-binfmt.service",
 )  # fmt: skip
 FILES = {
     "etc/apt/apt.conf.d/99osawslab": f'Acquire::http::Proxy "http://{MIRROR_ADDRESS}:{MIRROR_PORT}";\n'
@@ -54,6 +55,9 @@ FILES = {
     # networkd waits for udev where /sys can be written.
     "etc/systemd/system/systemd-networkd.service.d/no-udev.conf": "[Service]\n"
     "BindReadOnlyPaths=/sys\n",
+    # Of the kernel's settings only the network's are the instance's own.
+    "etc/systemd/system/systemd-sysctl.service.d/own.conf": "[Service]\n"
+    "ReadOnlyPaths=-/proc/sys/kernel -/proc/sys/vm -/proc/sys/fs\n",
     "etc/resolv.conf": "# The local region has no name server.\n",
     "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/machine-id": "",
@@ -125,10 +129,7 @@ def make(release: str) -> Path:
             seen=f"not here: {', '.join(lacking)}",
             next=machine.install_command(lacking),
         )
-    missing = [each for each in (images(), *images().parents) if not each.exists()]
-    images().mkdir(parents=True, exist_ok=True)
-    for each in missing:
-        give(each)
+    shared_folder(images())
     with (images() / ".making").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if target.is_dir():  # somebody else made it meanwhile

@@ -29,9 +29,9 @@ class Machine:
 class World:
     """A region with a VPC of two subnets, and boto3 on it; its parts are what a test makes."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, whole: bool = False) -> None:
         self.name = name
-        self.region = local.ensure(name)
+        self.region = local.ensure(name, whole=whole)
         self.target = open_target(Settings(name=name))
         self.ec2 = self.target.client("ec2")
         self.vpc = self.ec2.create_vpc(CidrBlock="172.16.0.0/16")["Vpc"]["VpcId"]

@@ -1,0 +1,177 @@
+"""An image: made whole or not at all, its layers, what a stopped instance bakes into one."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from osawslab.errors import LabError, MissingTool, NoPlaceToRun, StepFailed
+from osawslab.region import machine, rootfs
+
+FAILING = """#!/bin/sh
+mkdir -p "$WHERE/half" && echo "I: fine so far" >&2 && echo "E: no route to the mirror" >&2
+exit 25
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "osawslab/images"
+
+
+@pytest.fixture
+def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a mmdebstrap in front that fails in the middle."""
+    program = tmp_path / "bin/mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(FAILING)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("WHERE", str(tmp_path / "osawslab/images"))
+    monkeypatch.setattr(machine, "missing_for_whole", lambda: ())
+    monkeypatch.setattr(rootfs, "KEYRING", program)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return program
+
+
+def test_each_release_and_recipe_has_a_place_of_its_own(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rootfs.root("13")
+    assert re.fullmatch(r"debian-13-\w+-[0-9a-f]{10}", before.parent.name)
+    assert before.parent.parent == cache
+    assert rootfs.root("12").parent.name != before.parent.name.replace("-13-", "-12-")
+    monkeypatch.setattr(rootfs, "PACKAGES", (*rootfs.PACKAGES, "hello"))
+    assert rootfs.root("13") != before
+
+
+def test_layers_are_those_of_the_amis_release(cache: Path) -> None:
+    rootfs.root("12").mkdir(parents=True)
+    assert rootfs.layers("debian-12-amd64-20260831-2220") == (rootfs.root("12"),)
+    for ami in ("debian-13-amd64-20260907-2230", "ubuntu/images/noble", "debian-1-amd64"):
+        with pytest.raises(MissingTool, match=re.escape(ami)):
+            rootfs.layers(ami)
+
+
+def test_one_that_is_there_is_not_made_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rootfs.root("13").mkdir(parents=True)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert rootfs.make("13") == rootfs.root("13")
+
+
+def test_a_mirror_that_goes_away_leaves_nothing_half_made(cache: Path, mmdebstrap: Path) -> None:
+    with pytest.raises(StepFailed) as caught:
+        rootfs.make("13")
+    assert caught.value.seen == "E: no route to the mirror"
+    assert not rootfs.root("13").exists()
+    (cache / "half").rmdir()
+    assert [path.name for path in cache.iterdir()] == [".making"]
+
+
+def test_what_a_killed_one_left_is_removed(cache: Path, mmdebstrap: Path) -> None:
+    (cache / ".new-killed/image").mkdir(parents=True)
+    with pytest.raises(StepFailed):
+        rootfs.make("13")
+    assert not (cache / ".new-killed").exists()
+
+
+def no_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+
+
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "missing_for_whole", lambda: machine.WHOLE_NEEDS)
+
+
+def no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rootfs, "KEYRING", Path("/no/such/keyring"))
+
+
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rootfs, "NEEDED_BYTES", 1 << 60)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "error", "seen", "next_"),
+    [
+        (no_root, NoPlaceToRun, r"uid 54321", "sudo ./lab start"),
+        (
+            no_programs,
+            MissingTool,
+            r"not here: mmdebstrap, systemd-container",
+            "sudo apt-get install --no-install-recommends mmdebstrap systemd-container",
+        ),
+        (
+            no_keyring,
+            MissingTool,
+            r"not here: debian-archive-keyring",
+            "sudo apt-get install --no-install-recommends debian-archive-keyring",
+        ),
+        (no_room, NoPlaceToRun, r"\d+ MiB free, 1099511627776 MiB needed", "make room there, or "),
+    ],
+)
+def test_what_is_lacking_is_said_before_anything_is_made(
+    lacks: object,
+    error: type[LabError],
+    seen: str,
+    next_: str,
+    cache: Path,
+    mmdebstrap: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacks(monkeypatch)  # type: ignore[operator]
+    with pytest.raises(error) as caught:
+        rootfs.make("13")
+    assert re.fullmatch(seen, caught.value.seen)
+    assert caught.value.next.startswith(next_)
+    assert not [path for path in cache.glob("*") if path.name != ".making"]
+
+
+def test_the_needs_of_whole_instances_are_not_those_of_every_lab() -> None:
+    ordinary = {need.program for need in machine.NEEDS}
+    assert {need.program for need in machine.WHOLE_NEEDS} == {"mmdebstrap", "systemd-nspawn"}
+    assert not ordinary & {"mmdebstrap", "systemd-nspawn"}
+
+
+def test_a_baked_layer_has_what_was_deleted_and_every_attribute(root: None, tmp_path: Path) -> None:
+    """Lay a disk over an image, change it, bake it: the layers show what the instance saw."""
+    image, disk, baked = tmp_path / "image", tmp_path / "disk", tmp_path / "new/layer"
+    for folder in (image / "folder", disk / "upper", disk / "work", tmp_path / "m"):
+        folder.mkdir(parents=True)
+    for name in ("gone", "kept", "folder/old"):
+        (image / name).write_text("the image's")
+    change = (
+        "mount -t overlay -o lowerdir=image,upperdir=disk/upper,workdir=disk/work none m && cd m"
+        " && rm gone && rm -r folder && mkdir folder && echo mine > folder/new"
+        " && chown 1000:1000 folder/new && chmod 4750 folder/new && python3 -c"
+        " \"import os; os.setxattr('folder/new', 'user.lab', b'yes')\""
+    )
+    subprocess.run(["unshare", "--mount", "sh", "-ec", change], cwd=tmp_path, check=True)
+    rootfs.bake(disk, baked)
+    look = (
+        "mount -t overlay -o lowerdir=new/layer:image none m && cd m && find . | sort"
+        " && stat -c '%a %u' folder/new && python3 -c"
+        " \"import os; print(os.getxattr('folder/new', 'user.lab').decode())\""
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", look],
+        cwd=tmp_path,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.stdout.split() == [".", "./folder", "./folder/new", "./kept", "4750", "1000", "yes"]
+    assert stat.S_ISCHR((baked / "gone").stat().st_mode)
+    assert [path.name for path in baked.parent.iterdir()] == ["layer"]
+
+
+def test_a_disk_that_cannot_be_copied_leaves_no_layer(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="i-1 could not be copied"):
+        rootfs.bake(tmp_path / "i-1", tmp_path / "new/layer")
+    assert list((tmp_path / "new").iterdir()) == []

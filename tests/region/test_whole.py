@@ -1,0 +1,266 @@
+"""Instances that are a whole operating system: booted, entered, filled, rebooted, ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from world import Machine, World
+
+from osawslab.errors import NoPlaceToRun, StepFailed
+from osawslab.host.ssh import SshHost
+from osawslab.region import cgroup, local, machine, rootfs, whole
+from osawslab.settings import Settings
+from osawslab.target import open_target
+
+BOOT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Deep:
+    """A world of whole instances, two of them, and the ways in."""
+
+    world: World
+    one: Machine
+    two: Machine
+    host: SshHost
+    other: SshHost
+
+    def group(self, of: Machine) -> str:
+        return f"{cgroup.name(self.world.name)}/{self.world.netns(of)}"
+
+
+@pytest.fixture(scope="module")
+def deep(home: Path) -> Deep:
+    if os.geteuid():
+        pytest.fail("NOT RUN: only root can try this")
+    world = World("whole", whole=True)
+    one, two = map(world.machine, ("172.16.10.101", "172.16.10.102"))
+    hosts = [world.host(world.eip(each)) for each in (one, two)]
+    for each in hosts:
+        each.wait(BOOT_SECONDS)
+    return Deep(world, one, two, *hosts)
+
+
+@pytest.fixture
+def up(deep: Deep) -> Deep:
+    """Give the world with its first instance reachable, as a test before may have left it."""
+    deep.host.close()
+    deep.host.wait(BOOT_SECONDS)
+    return deep
+
+
+def until(what: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until `done()` is true."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.02)
+
+
+def mirrors(name: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"osawslab.region.mirror" in words and name.encode() in words:
+            found.append(int(entry.parts[2]))
+    return found
+
+
+def test_it_is_the_amis_system(deep: Deep) -> None:
+    run = deep.host.plain
+    assert run("sudo systemctl is-system-running --wait") == "running\n"
+    assert run("sudo cat /proc/1/comm; id -un; hostname") == "systemd\nadmin\nip-172-16-10-101\n"
+    assert run(". /etc/os-release; echo $VERSION_CODENAME") == "trixie\n"
+    assert run("ip -4 route show default").startswith("default via 172.16.10.1 dev eth0 ")
+    assert run("cat /sys/class/net/eth0/mtu") == "9001\n"
+    assert run("ls /etc/ssh/ssh_host_*_key").split() == ["/etc/ssh/ssh_host_ed25519_key"]
+    assert run("test -c /dev/net/tun && grep -c CapEff:.*ffff /proc/self/status || true") == "0\n"
+
+
+def test_its_kernel_settings_of_the_network_are_its_own(deep: Deep) -> None:
+    before = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    deep.host.plain("sudo sysctl -q -w net.ipv4.ip_forward=1")
+    assert deep.host.plain("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
+    assert deep.other.plain("cat /proc/sys/net/ipv4/ip_forward") == "0\n"
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == before
+
+
+def test_a_package_comes_from_the_mirror_and_is_kept(deep: Deep) -> None:
+    deep.host.run("apt-get -q update")
+    deep.host.run("apt-get -qy install hello")
+    assert deep.host.plain("hello") == "Hello, world!\n"
+    assert list((machine.cache() / "archives/deb.debian.org").rglob("hello_*.deb"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-x http://198.51.100.80:3142 http://example.com/",
+        "-x http://198.51.100.80:3142 http://deb.debian.org/",
+        "-x http://198.51.100.80:3142 https://deb.debian.org/debian/dists/trixie/InRelease",
+        "http://198.51.100.80:3142/debian/dists/trixie/InRelease",
+        "http://deb.debian.org/debian/dists/trixie/InRelease",
+        "http://1.1.1.1/",
+    ],
+)
+def test_nothing_else_is_reached(words: str, deep: Deep) -> None:
+    with pytest.raises(StepFailed):
+        deep.host.plain(f"curl --fail --silent --show-error --max-time 2 --noproxy '' {words}")
+
+
+def test_two_share_the_image_and_not_what_they_write(deep: Deep) -> None:
+    deep.host.run("echo mine > /etc/motd; rm /usr/bin/less")
+    assert "mine" not in deep.other.plain("cat /etc/motd; ls /usr/bin/less")
+    assert (rootfs.root("13") / "usr/bin/less").exists()
+    ids = [host.plain("cat /etc/machine-id") for host in (deep.host, deep.other)]
+    assert len(set(ids)) == 2
+
+
+def test_its_memory_is_counted(deep: Deep) -> None:
+    peaks = [cgroup.peak(deep.group(each)) for each in (deep.one, deep.two)]
+    assert all(peak and peak > 10 << 20 for peak in peaks), peaks
+
+
+def test_a_reboot_is_a_reboot(up: Deep) -> None:
+    up.host.run("touch /root/kept /run/lost; ip link add lost0 type veth peer name lost1")
+    before = up.world.netns(up.one)
+    up.world.ec2.reboot_instances(InstanceIds=[up.one.id])
+    up.host.close()
+    up.host.wait(BOOT_SECONDS)
+    assert up.host.run("ls /root/kept; ls /run/lost /sys/class/net/lost0 2>&1 | wc -l").split() == [
+        "/root/kept",
+        "2",
+    ]
+    assert up.world.netns(up.one) != before
+    assert "poweroff.target" in up.host.run("journalctl -b -1 -o cat -n 40")  # it ended in order
+
+
+def test_it_can_reboot_itself(up: Deep) -> None:
+    before = up.world.netns(up.one)
+    up.host.run("touch /run/lost; systemd-run --quiet systemctl reboot")
+    until("a new boot", lambda: before not in up.world.region.places())
+    up.host.close()
+    up.host.wait(BOOT_SECONDS)
+    assert up.host.run("ls /run/lost 2>&1 || true").startswith("ls: cannot access")
+
+
+def test_one_that_powered_itself_off_stays_off_until_it_is_started(up: Deep) -> None:
+    netns = up.world.netns(up.one)
+    up.host.run("systemd-run --quiet systemctl poweroff")
+    until("off", lambda: netns not in up.world.region.ask("places")[0]["running"])
+    with pytest.raises(OSError, match=r"timed out|No route|Network is unreachable"):
+        up.world.region.connect(up.host.address, 22, 0.5)
+    assert up.world.netns(up.one) == netns
+    assert not list(Path("/sys/fs/cgroup").rglob(f"{netns}*"))
+    up.world.ec2.reboot_instances(InstanceIds=[up.one.id])
+    up.host.close()
+    up.host.wait(BOOT_SECONDS)
+
+
+def test_stopped_and_started_it_has_its_files(up: Deep) -> None:
+    up.host.run("echo kept > /root/stopped")
+    up.world.ec2.stop_instances(InstanceIds=[up.one.id])
+    assert not [p for p in up.world.region.ask("places")[0]["running"] if p.startswith(up.one.id)]
+    up.world.ec2.start_instances(InstanceIds=[up.one.id])
+    up.host.close()
+    up.host.wait(BOOT_SECONDS)
+    assert up.host.run("cat /root/stopped") == "kept\n"
+
+
+def test_one_whose_first_process_dies_boots_again(up: Deep) -> None:
+    netns = up.world.netns(up.one)
+    time.sleep(3)  # one that has hardly begun is not begun again
+    pid = up.world.region.ask("places")[0]["running"][netns]
+    up.world.run("internet", "kill", "-9", str(pid))
+    up.host.close()
+    up.host.wait(BOOT_SECONDS)
+    assert up.world.netns(up.one) != netns
+
+
+def test_killed_the_region_leaves_the_disks_and_comes_back(up: Deep) -> None:
+    up.host.run("echo kept > /root/killed; sync")
+    (mirror,) = mirrors("whole")
+    watch = os.pidfd_open(mirror)
+    os.kill(up.world.region.pid, signal.SIGKILL)
+    assert select.select([watch], [], [], 10)[0], "the mirror outlives its region"
+    os.close(watch)
+    region = local.ensure("whole")
+    assert region.whole
+    assert region.tier == "root"
+    object.__setattr__(up.host, "_target", open_target(Settings(name="whole")))
+    up.host.close()
+    up.host.wait(BOOT_SECONDS)
+    assert up.host.run("cat /root/killed") == "kept\n"
+    up.host.run("apt-get -q update")
+    up.world.region = region
+    up.world.target = open_target(Settings(name="whole"))
+    up.world.ec2 = up.world.target.client("ec2")
+
+
+def test_terminated_it_leaves_nothing(deep: Deep) -> None:
+    netns = deep.world.netns(deep.two)
+    disk = local.state_folder("whole") / "disks" / deep.two.id
+    assert whole.kept(disk) == (rootfs.root("13"),)
+    assert cgroup.processes(deep.group(deep.two))
+    deep.world.ec2.terminate_instances(InstanceIds=[deep.two.id])
+    assert not disk.exists()
+    assert netns not in deep.world.region.places()
+    assert not list(Path("/sys/fs/cgroup").rglob(f"{netns}*"))
+    assert netns not in deep.world.must("internet", "cat", "/proc/self/mounts")
+
+
+def test_stopped_the_region_leaves_nothing(deep: Deep) -> None:
+    assert mirrors("whole")
+    local.stop("whole")
+    assert not mirrors("whole")
+    assert not list(Path("/sys/fs/cgroup").rglob(cgroup.name("whole")))
+    assert "/run/osawslab" not in Path("/proc/self/mounts").read_text()
+    assert not subprocess.run(["pgrep", "-f", deep.one.id], stdout=subprocess.DEVNULL).stdout
+
+
+def test_an_older_release_has_its_own_network_system(home: Path) -> None:
+    if os.geteuid():
+        pytest.fail("NOT RUN: only root can try this")
+    local.ensure("older", whole=True, releases=["12"])
+    world = World("older")
+    world.image = world.target.client("ssm").get_parameter(
+        Name="/aws/service/debian/release/12/latest/amd64"
+    )["Parameter"]["Value"]
+    host = world.host(world.eip(world.machine("172.16.10.101", "t3.large")))
+    host.wait(BOOT_SECONDS)
+    assert host.plain("sudo systemctl is-system-running --wait") == "running\n"
+    assert host.plain(". /etc/os-release; echo $VERSION_CODENAME") == "bookworm\n"
+    assert host.plain("sudo ifquery --state ens5") == "ens5=ens5\n"
+    local.remove("older")
+
+
+def test_a_lab_that_has_run_in_another_tier_is_started_again(
+    root: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSAWSLAB_TIER", "userns")
+    light = local.ensure("grown")
+    assert (light.tier, light.whole) == ("userns", False)
+    grown = local.ensure("grown", whole=True)
+    assert (grown.tier, grown.whole) == ("root", True)
+    assert local.ensure("grown") == local.ensure("grown", whole=True) == grown
+    assert local.remove("grown")
+    assert not mirrors("grown")
+
+
+def test_it_needs_root(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(NoPlaceToRun, match="needs root") as caught:
+        local.ensure("refused", whole=True)
+    assert caught.value.next == "sudo ./lab start"
+    assert not (local.state_folder("refused") / "whole").exists()
