@@ -47,13 +47,17 @@ def enter(group: str) -> None:
         (top / group / "cgroup.procs").write_text("0")
 
 
+def _folders(group: str) -> list[Path]:
+    """List the folders of a group and of those below; some may vanish meanwhile."""
+    return [Path(each[0]) for top in hierarchies() for each in os.walk(top / group, topdown=False)]
+
+
 def processes(group: str) -> set[int]:
     """List the processes in a group and below, as this pid namespace numbers them."""
     found = set()
-    for top in hierarchies():
-        for file in (top / group).rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):
-                found |= set(map(int, file.read_text().split()))
+    for folder in _folders(group):
+        with contextlib.suppress(OSError):
+            found |= set(map(int, (folder / "cgroup.procs").read_text().split()))
     return found - {0}  # 0: outside of this pid namespace
 
 
@@ -80,11 +84,9 @@ def end(group: str) -> None:
 
 def remove(group: str) -> None:
     """Remove a group that nobody is in, and those below. Raises OSError when somebody is."""
-    for top in hierarchies():
-        below = [path for path in (top / group).rglob("*") if path.is_dir()]
-        for folder in (*sorted(below, reverse=True), top / group):
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
+    for folder in _folders(group):
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
 
 
 def peak(group: str) -> int | None:

@@ -150,6 +150,8 @@ def supervise(root: Path, disk: Path, netns: str, hostname: str, group: str) -> 
         code = system.wait()
         log.write(f"-- {netns} ended with {code}\n".encode())
     cgroup.end(group)
+    # The namespace lives on; a machine that is off does not answer.
+    subprocess.run(["ip", "link", "set", "group", "default", "down"], check=False)
     asked = {0: "off", REBOOT: "reboot"}.get(code, "")
     write_whole(disk / "ended", asked)
 

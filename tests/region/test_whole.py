@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,15 +65,26 @@ def until(what: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def mirrors(name: str) -> list[int]:
+    """List the mirrors of a lab of this home; other tests' homes have labs of the same name."""
+    home = f"XDG_STATE_HOME={os.environ['XDG_STATE_HOME']}".encode()
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = entry.read_bytes().split(b"\0")
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            ours = home in (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"osawslab.region.mirror" in words and name.encode() in words:
-            found.append(int(entry.parts[2]))
+        if ours and b"osawslab.region.mirror" in words and name.encode() in words:
+            found.append(int(entry.name))
     return found
+
+
+def groups(name: str, below: str = "") -> list[Path]:
+    """List the control groups of a lab, or those of one instance."""
+    tops = [top / cgroup.name(name) for top in cgroup.hierarchies()]
+    if not below:
+        return [top for top in tops if top.exists()]
+    return [path for top in tops for path in top.glob(f"{below}*")]
 
 
 def test_it_is_the_amis_system(deep: Deep) -> None:
@@ -159,10 +169,10 @@ def test_one_that_powered_itself_off_stays_off_until_it_is_started(up: Deep) -> 
     netns = up.world.netns(up.one)
     up.host.run("systemd-run --quiet systemctl poweroff")
     until("off", lambda: netns not in up.world.region.ask("places")[0]["running"])
-    with pytest.raises(OSError, match=r"timed out|No route|Network is unreachable"):
+    with pytest.raises(OSError, match="timed out"):
         up.world.region.connect(up.host.address, 22, 0.5)
     assert up.world.netns(up.one) == netns
-    assert not list(Path("/sys/fs/cgroup").rglob(f"{netns}*"))
+    assert not groups("whole", netns)
     up.world.ec2.reboot_instances(InstanceIds=[up.one.id])
     up.host.close()
     up.host.wait(BOOT_SECONDS)
@@ -213,10 +223,11 @@ def test_terminated_it_leaves_nothing(deep: Deep) -> None:
     disk = local.state_folder("whole") / "disks" / deep.two.id
     assert whole.kept(disk) == (rootfs.root("13"),)
     assert cgroup.processes(deep.group(deep.two))
+    assert groups("whole", netns)
     deep.world.ec2.terminate_instances(InstanceIds=[deep.two.id])
     assert not disk.exists()
     assert netns not in deep.world.region.places()
-    assert not list(Path("/sys/fs/cgroup").rglob(f"{netns}*"))
+    assert not groups("whole", netns)
     assert netns not in deep.world.must("internet", "cat", "/proc/self/mounts")
 
 
@@ -224,9 +235,8 @@ def test_stopped_the_region_leaves_nothing(deep: Deep) -> None:
     assert mirrors("whole")
     local.stop("whole")
     assert not mirrors("whole")
-    assert not list(Path("/sys/fs/cgroup").rglob(cgroup.name("whole")))
+    assert not groups("whole")
     assert "/run/osawslab" not in Path("/proc/self/mounts").read_text()
-    assert not subprocess.run(["pgrep", "-f", deep.one.id], stdout=subprocess.DEVNULL).stdout
 
 
 def test_an_older_release_has_its_own_network_system(home: Path) -> None:
