@@ -1,4 +1,4 @@
-"""The parts of `test`: lint, types, unit, tour, nbval, browser. They need the checkout.
+"""The parts of `test`: lint, types, unit, tour, nbval, browser, openstack. They need the checkout.
 
 A part that could not run says NOT RUN and why. The status is 1 when a part failed, else 3 when
 one was not run, else 0.
@@ -22,6 +22,7 @@ from osawslab.errors import BadSetting, MissingTool
 from osawslab.region import local, machine
 
 ROOT = Path(__file__).resolve().parent.parent
+WHOLE = ("tests/region/test_whole.py", "tests/openstack")  # instances that are a whole Debian
 CACHES = Path(sys.prefix) / "var" / "test"  # goes with the environment
 
 
@@ -117,7 +118,8 @@ def types(run: Run) -> str:
 def unit(run: Run) -> str:
     """Run the tests and the examples in docstrings."""
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules")
-    return _all(run.python(*words, "osawslab", "tests", "--ignore=tests/browser"))
+    apart = [f"--ignore={each}" for each in ("tests/browser", *WHOLE)]
+    return _all(run.python(*words, "osawslab", "tests", *apart))
 
 
 def tour(run: Run) -> str:
@@ -169,8 +171,18 @@ def browser(run: Run) -> str:
     return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser"))
 
 
+def openstack(run: Run) -> str:
+    """Install a real OpenStack on an instance that is a whole Debian, and take the tour on it."""
+    lacking = [package for _, package in machine.missing_for_tests(["openstack"])]
+    if os.geteuid():
+        raise NotRun("an instance that is a whole operating system needs root: sudo ./lab test")
+    if lacking:
+        raise NotRun(machine.install_command(lacking))
+    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *WHOLE))
+
+
 PARTS: Mapping[str, Callable[[Run], str]] = {
-    part.__name__: part for part in (lint, types, unit, tour, nbval, browser)
+    part.__name__: part for part in (lint, types, unit, tour, nbval, browser, openstack)
 }
 
 

@@ -50,8 +50,8 @@ def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(
 @pytest.mark.parametrize(
     ("parts", "chosen"),
     [
-        ([], "lint types unit tour nbval browser"),
-        (["unit", "all"], "lint types unit tour nbval browser"),
+        ([], "lint types unit tour nbval browser openstack"),
+        (["unit", "all"], "lint types unit tour nbval browser openstack"),
         (["nbval", "lint", "nbval"], "nbval lint"),
     ],
 )

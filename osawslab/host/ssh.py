@@ -128,15 +128,16 @@ class SshHost:
         `given` is its standard input. It travels inside the command: invoke feeds a stream
         character by character, with a pause after each.
         """
+        shown = f"sudo sh -c {quote(command)}"
         if given:
             packed = base64.b64encode(zlib.compress(given.encode())).decode()
             unpack = "import base64,sys,zlib;sys.stdout.buffer.write(zlib.decompress("
             command = f"python3 -c '{unpack}base64.b64decode(\"{packed}\")))' | {{ {command}; }}"
-        return self.plain(f"sudo sh -c {quote(command)}")
+        return self.plain(f"sudo sh -c {quote(command)}", shown)
 
-    def plain(self, command: str) -> str:
-        """Run a shell command as the login user."""
-        connection = self.connection()
+    def plain(self, command: str, shown: str = "") -> str:
+        """Run a shell command as the login user; `shown` is what an error tells of it."""
+        connection, shown = self.connection(), shown or command
         try:
             done = connection.run(command, hide=True, in_stream=False, timeout=COMMAND_SECONDS)
         except UnexpectedExit as error:
@@ -144,11 +145,11 @@ class SshHost:
             raise StepFailed(
                 f"a command failed on {self.address} (exit status {error.result.exited})",
                 seen=" / ".join(words) or "no words",
-                next=command if len(command) < 400 else command[:400] + " …",
+                next=shown if len(shown) < 400 else shown[:400] + " …",
             ) from None
         except CommandTimedOut:
             raise LabTimeout(
-                f"a command did not end within {COMMAND_SECONDS:.0f} s", seen=command[:400]
+                f"a command did not end within {COMMAND_SECONDS:.0f} s", seen=shown[:400]
             ) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()

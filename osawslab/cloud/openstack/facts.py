@@ -51,8 +51,8 @@ class Installed:
 
     def done(self, part: Part, instance: str) -> bool:
         """Say whether a part is done and made from what it would be made from now."""
-        if part.name == "packages":
-            return not self.missing and part.name in self.stamps
+        if part.name == "packages" and self.missing:
+            return False
         if part.name == "secrets":
             return self.owner == instance
         if part.name == "services" and self.down:

@@ -5,9 +5,10 @@ mkdir kernel
 if [ -z "$(find /boot -name 'vmlinuz-*cloud*')" ]; then  # an instance that is a container
   meta=linux-image-cloud-$(dpkg --print-architecture)
   package=$(apt-cache depends "$meta" | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p')
-  apt-get download -q "$package"
+  apt-get download -q -o APT::Sandbox::User=root "$package"
   dpkg-deb -x linux-image-*.deb kernel
 fi
+mkdir -p /usr/lib/modules
 vmlinuz=$(find /boot kernel -name 'vmlinuz-*cloud*' | sort -V | tail -n 1)
 modules=$(find /usr/lib/modules kernel -type d -name "${vmlinuz##*/vmlinuz-}" | head -n 1)
 

@@ -125,6 +125,7 @@ dpkg --configure -a
 apt-get update -q
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
   -o DPkg::Lock::Timeout=120 {" ".join(PACKAGES)}
+systemctl reload dbus  # polkit's rules are new, and libvirt asks polkit
 """
 
 
@@ -172,6 +173,7 @@ write {mariadb} {readers[mariadb]} <<'END'
 {configuration.MARIADB}END
 write {qemu} {readers[qemu]} <<'END'
 {configuration.QEMU}END
+sed -i '/^-l ::1/d' /etc/memcached.conf  # where there is no IPv6 it would not start
 restart
 systemctl start {" ".join(BASE)}
 mariadb <<END
@@ -255,15 +257,17 @@ as nova nova-manage db sync
 
 
 def start() -> str:
-    """Write the start of all services; the words of one that does not come up are its error."""
+    """Write the start of all services; the last words of one that does not run are the error."""
+    services = " ".join(SERVICES)
     return f"""systemctl daemon-reload
-systemctl start --no-block {" ".join(SERVICES)}
-systemctl start {" ".join(SERVICES)} || {{
-  for unit in $(systemctl list-units --state=failed --plain --no-legend | cut -d ' ' -f 1); do
-    journalctl -q -n 3 --no-pager -u "$unit" >&2
-  done
+systemctl reset-failed
+systemctl start --no-block {services}
+systemctl start {services} || true
+for unit in {services}; do
+  systemctl -q is-active $unit && continue
+  echo "$unit does not run: $(journalctl -q -n 3 --no-pager -o cat -u $unit | tr '\\n' ' ')" >&2
   exit 1
-}}
+done
 """
 
 

@@ -1,0 +1,196 @@
+"""A real OpenStack in the local region: installed while it is killed again and again, then used.
+
+Needs root, and Debian's packages from the machine's mirrors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osawslab import Lab
+from osawslab.cloud.openstack import parts
+from osawslab.errors import LabError
+from osawslab.steps import openstack_install
+from osawslab.testing import fresh_home
+
+KILLED = """
+import os, signal, sys, threading
+from osawslab import Lab
+
+class Progress:
+    count = 0
+    def start(self, step, total): pass
+    def done(self, text): pass
+    def action(self, text, **_):
+        self.count += 1
+        print(text, flush=True)
+        if self.count == int(sys.argv[1]):
+            seconds = float(sys.argv[2])
+            if not seconds:
+                os.kill(os.getpid(), signal.SIGKILL)
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+with Lab("real", cloud="openstack") as lab:
+    lab.progress = Progress()
+    assert lab.run("install_cloud").ok
+"""
+BOOT_SECONDS = 240.0
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    if os.geteuid():
+        pytest.fail("NOT RUN: an instance that is a whole operating system needs root")
+    with fresh_home() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def lab(home: Path) -> Iterator[Lab]:
+    with Lab("real", cloud="openstack") as made:
+        yield made
+
+
+def install(home: Path, number: int, seconds: float) -> tuple[int, list[str]]:
+    """Install, killed so long after the action of that number began; status, what it began."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(number), str(seconds)],
+        cwd=home, stdout=subprocess.PIPE, text=True, timeout=900,
+    )  # fmt: skip
+    return done.returncode, done.stdout.splitlines()
+
+
+def command(*words: str) -> dict[str, Any]:
+    """Run the program as a learner does."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "osawslab"), *words, "--json"],
+        env={**os.environ, "OSAWSLAB_NAME": "real", "OSAWSLAB_CLOUD": "openstack"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-2000:]
+    return dict(json.loads(done.stdout))
+
+
+def test_killed_at_each_part_and_inside_of_three_it_converges(lab: Lab, home: Path) -> None:
+    assert lab.provision().ok
+    assert len(lab.plan("install_cloud").actions) == 9
+    dice = random.Random(13)
+    inside = {"packages": 20.0, "databases": dice.uniform(1, 4), "services": dice.uniform(1, 4)}
+    begun: list[str] = []
+    for _ in range(15):  # nine parts, three of them twice
+        [first, *_] = lab.plan("install_cloud").actions
+        name = next((n for n in inside if f"> {parts.FOLDER}/{n}.stamp" in first.command), "")
+        status, said = install(home, 1, inside.pop(name)) if name else install(home, 2, 0.0)
+        begun += said
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert not inside
+    assert len(set(begun)) == 9
+    assert lab.check("install_cloud")
+    assert not lab.run("install_cloud").changed
+
+
+def test_the_tour_gives_the_same_proof_and_the_second_changes_nothing(lab: Lab) -> None:
+    told = command("tour")
+    proof = told["proof"]
+    assert told["ok"]
+    assert proof["ping_before"] == {"sent": 3, "received": 0}
+    assert proof["drops_before"]["mac"] >= 1
+    assert proof["ping_after"] == {"sent": 3, "received": 3}
+    assert proof["gateway_mac_after"] == proof["registered_mac"] != proof["gateway_mac_before"]
+    assert proof["gateway_mac_before"].startswith("fa:16:3e:")
+    assert proof["published"]["hostname"] == "vm1"
+    again = command("tour")
+    assert [step["name"] for step in again["steps"] if step["changed"]] == []
+    assert again["proof"] == {**proof, "evidence": "earlier"}
+
+
+def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
+    assert "qemu-system" in lab.shell("pgrep -a qemu-system").text
+    networks = lab.run("networks")
+    assert not networks.changed
+    assert "guest: ready, vm1" in networks.text
+    netns = lab.shell("ip netns list").text
+    assert re.search(r"qrouter-[0-9a-f-]{36}", netns)
+    assert "qdhcp-" in netns
+    told = openstack_install.cloud(lab._site(), lab.host())
+    assert {each.binary for each in told.network.agents() if each.is_alive} == set(parts.AGENTS)
+    assert {each.type for each in told.identity.services()} >= {
+        "identity", "network", "compute", "image", "placement",
+    }  # fmt: skip
+    assert "Failure" not in lab.shell("runuser -u nova -- nova-status upgrade check").text
+
+
+def test_secrets_are_seen_nowhere(lab: Lab, home: Path) -> None:
+    secrets = openstack_install.secrets(lab.host())
+    words = [secrets[name] for name in parts.SECRET_NAMES]
+    assert len(set(words)) == len(parts.SECRET_NAMES)
+    seen = [lab.shell("ps -eww -o args").text]
+    for step in lab.steps:
+        seen += [lab.plan(step).text, repr(lab.plan(step)), lab.check(step).text]
+    seen += [lab.run("install_cloud").text, lab.run("networks").html]
+    for path in (home / "state").rglob("*"):
+        if "disks" not in path.parts and path.is_file():
+            seen.append(path.read_text(errors="replace"))
+    assert not [word for word in words for text in seen if word in text]
+    assert lab.shell(f"stat -c %a:%U {parts.SECRETS}").text.endswith("600:root")
+
+
+def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
+    ini = "/etc/neutron/plugins/ml2/openvswitch_agent.ini"
+    lab.shell(f"crudini --set {ini} ovs of_inactivity_probe 5")
+    lab.shell(f"rm {parts.FOLDER}/configuration.stamp")
+    since = "systemctl show -p ActiveEnterTimestampMonotonic --value "
+    units = ("neutron-openvswitch-agent", "neutron-l3-agent", "nova-compute", "keystone", "mariadb")
+    before = {unit: lab.shell(since + unit).text for unit in units}
+    assert len(lab.plan("install_cloud").actions) == 1
+    assert lab.run("install_cloud").ok
+    changed = [unit for unit in units if lab.shell(since + unit).text != before[unit]]
+    assert changed == ["neutron-openvswitch-agent"]
+
+
+def test_a_reboot_brings_openstack_back_and_the_swap_is_missed(lab: Lab) -> None:
+    ec2 = lab.client("ec2")
+    [found] = ec2.describe_instances()["Reservations"]
+    ec2.reboot_instances(InstanceIds=[found["Instances"][0]["InstanceId"]])
+    deadline = time.monotonic() + BOOT_SECONDS
+    failed = "nothing asked yet"
+    while failed and time.monotonic() < deadline:
+        try:
+            checks = lab.check("install_cloud")
+            failed = "; ".join(each.seen for each in checks.checks if not each)
+        except LabError as error:
+            failed = str(error)
+        time.sleep(1)
+    assert not failed
+    swapped = lab.check("swap_mac")
+    assert not swapped
+    assert "lab.swap_mac()" in {each.next for each in swapped.checks if not each}
+    told = command("tour")
+    assert told["ok"]
+    assert told["proof"]["published"]["hostname"] == "vm1"
+
+
+def test_somebody_elses_openstack_is_refused_and_untouched(lab: Lab) -> None:
+    lab.shell(f"mv {parts.FOLDER} {parts.FOLDER}.away")
+    try:
+        before = lab.shell("md5sum /etc/keystone/keystone.conf").text
+        with pytest.raises(LabError, match="somebody else has configured OpenStack"):
+            lab.run("install_cloud")
+        assert lab.shell("md5sum /etc/keystone/keystone.conf").text == before
+    finally:
+        lab.shell(f"mv {parts.FOLDER}.away {parts.FOLDER}")
