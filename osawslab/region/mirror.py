@@ -16,7 +16,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,6 +58,19 @@ def wanted(uri: str, hosts: frozenset[str]) -> str:
     return ""
 
 
+def upstream(uri: str, archives: Mapping[str, str]) -> str:
+    """Lead what is asked of Debian's own host to where this machine gets it.
+
+    >>> upstream("http://deb.debian.org/debian/dists/x", {"debian": "https://a.example/debian"})
+    'https://a.example/debian/dists/x'
+    """
+    parts = urlsplit(uri)
+    _, name, *rest = parts.path.split("/", 2)
+    if parts.hostname == "deb.debian.org" and name in archives:
+        return "/".join((archives[name], *rest))
+    return uri
+
+
 class SameKind(urllib.request.HTTPRedirectHandler):
     """Follow a mirror to another mirror, and nowhere else."""
 
@@ -68,7 +81,8 @@ class SameKind(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         """Give the request that follows, or refuse it. Raises HTTPError."""
-        if refused := wanted(newurl, self.hosts):
+        plain = newurl.replace("https://", "http://", 1)  # which of them the mirror chooses
+        if refused := wanted(plain, self.hosts):
             raise urllib.error.HTTPError(newurl, 403, f"redirected: {refused}", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -79,14 +93,20 @@ class Mirror(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, listener: socket.socket, hosts: frozenset[str], proxy: str, archives: Path
+        self,
+        listener: socket.socket,
+        hosts: frozenset[str],
+        proxies: Mapping[str, str],
+        cache: Path,
+        archives: Mapping[str, str],
     ) -> None:
         super().__init__(listener.getsockname(), Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.hosts = hosts
+        self.cache = cache
         self.archives = archives
-        ways = urllib.request.ProxyHandler({"http": proxy} if proxy else {})
+        ways = urllib.request.ProxyHandler({kind: uri for kind, uri in proxies.items() if uri})
         self.opener = urllib.request.build_opener(ways, SameKind(hosts))
         self.opener.addheaders = []
 
@@ -96,7 +116,7 @@ class Mirror(ThreadingHTTPServer):
         path = unquote(parts.path)
         if not path.endswith(".deb") or "/pool/" not in path:
             return None
-        return self.archives / str(parts.hostname) / path.lstrip("/")
+        return self.cache / str(parts.hostname) / path.lstrip("/")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that went away; anything else belongs into the log."""
@@ -133,7 +153,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = {name: self.headers[name] for name in ASKED if name in self.headers}
         if place is not None:
             asked = {}  # a part would not be worth keeping
-        request = urllib.request.Request(self.path, headers=asked, method=self.command)
+        uri = upstream(self.path, self.server.archives)
+        request = urllib.request.Request(uri, headers=asked, method=self.command)
         try:
             answer = self.server.opener.open(request, timeout=SECONDS)
         except urllib.error.HTTPError as error:
@@ -202,8 +223,13 @@ def main(name: str) -> None:
             region, name, {"do": "listen", "address": MIRROR_ADDRESS, "port": MIRROR_PORT}
         )
         listener = socket.socket(fileno=descriptors[0])
-        archives = machine.cache() / "archives"
-        server = Mirror(listener, sources.hosts(), sources.proxy(), archives)
+        server = Mirror(
+            listener,
+            sources.hosts(),
+            {scheme: sources.proxy(scheme) for scheme in ("http", "https")},
+            machine.cache() / "archives",
+            {name: sources.archive(name) for name in ("debian", "debian-security")},
+        )
         threading.Thread(target=server.serve_forever, daemon=True).start()
         region.recv(1)  # nothing is ever sent: this is the region's end
 

@@ -86,6 +86,11 @@ def root(release: str) -> Path:
     return images() / f"debian-{release}-{arch}-{stamp(release)}" / "root"
 
 
+def made(release: str) -> bool:
+    """Say whether this machine has the image of a release; anybody can ask."""
+    return root(release).parent.is_dir()
+
+
 def layers(image: str) -> tuple[Path, ...]:
     """Give the folders that an image, by its AMI's name, is made of.
 
@@ -98,7 +103,7 @@ def layers(image: str) -> tuple[Path, ...]:
             seen=f"Debian {' and '.join(CODENAMES)} can be made here",
             next="choose one of Debian's AMIs",
         )
-    if not root(found[1]).is_dir():
+    if not made(found[1]):
         raise MissingTool(
             f"the image {image} has not been made on this machine",
             seen=f"no {root(found[1])}",
@@ -113,7 +118,7 @@ def make(release: str) -> Path:
     Raises NoPlaceToRun (not root, too little room), MissingTool, StepFailed.
     """
     target = root(release)
-    if target.is_dir():
+    if made(release):
         return target
     if os.geteuid():
         raise NoPlaceToRun(
@@ -132,7 +137,7 @@ def make(release: str) -> Path:
     shared_folder(images())
     with (images() / ".making").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.is_dir():  # somebody else made it meanwhile
+        if made(release):  # somebody else made it meanwhile
             return target
         for left in images().glob(".new-*"):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -144,20 +149,21 @@ def make(release: str) -> Path:
                 next="make room there, or export XDG_CACHE_HOME=/some/folder/of/yours",
             )
         with tempfile.TemporaryDirectory(dir=images(), prefix=".new-") as work:
-            made = Path(work) / "image"
-            made.mkdir()
-            _bootstrap(release, made / "root", Path(work))
-            _finish(made / "root", release)
-            made.rename(target.parent)
+            new = Path(work) / "image"
+            new.mkdir(mode=0o700)  # there are setuid programs in it
+            _bootstrap(release, new / "root", Path(work))
+            _finish(new / "root", release)
+            new.rename(target.parent)
     return target
 
 
 def _bootstrap(release: str, tree: Path, work: Path) -> None:
-    suite, proxy = CODENAMES[release], sources.proxy()
+    suite = CODENAMES[release]
+    proxies = {scheme: sources.proxy(scheme) for scheme in ("http", "https")}
     given = work / "sources.list"
     given.write_text(
         "".join(
-            f"deb [signed-by={KEYRING}] http://deb.debian.org/{archive} {name} main\n"
+            f"deb [signed-by={KEYRING}] {sources.archive(archive)} {name} main\n"
             for archive, name in (
                 ("debian", suite),
                 ("debian", f"{suite}-updates"),
@@ -173,7 +179,11 @@ def _bootstrap(release: str, tree: Path, work: Path) -> None:
         f"--include={','.join((*PACKAGES, *NETWORK_PACKAGES[release]))}",
         *(f"--dpkgopt={option}" for option in DPKG),
         *('--aptopt=Acquire::Languages "none"', "--aptopt=Acquire::Retries 2"),
-        *([f'--aptopt=Acquire::http::Proxy "{proxy}"'] if proxy else []),
+        *(
+            f'--aptopt=Acquire::{scheme}::Proxy "{proxy}"'
+            for scheme, proxy in proxies.items()
+            if proxy
+        ),
         f"--customize-hook={hook}",
         *(suite, str(tree), str(given)),
     ]

@@ -34,28 +34,36 @@ def uris(text: str, *, deb822: bool) -> list[str]:
     return [uri for stanza in stanzas for found in _FIELD.findall(stanza) for uri in found.split()]
 
 
+def _machines(etc: Path) -> list[str]:
+    """List the URIs of the machine's sources that lead over HTTP."""
+    found = []
+    for file in (etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))):
+        if file.suffix in (".list", ".sources") and file.is_file():
+            text = file.read_text(errors="replace")
+            found += uris(text, deb822=file.suffix == ".sources")
+    return [uri for uri in found if re.match(r"https?://[^/]", uri)]
+
+
 def hosts(etc: Path = ETC) -> frozenset[str]:
     """Name the hosts that packages may come from: Debian's, and those of the machine's sources."""
-    files = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]
-    found = set(DEBIAN)
-    for file in files:
-        if file.suffix in (".list", ".sources") and file.is_file():
-            for uri in uris(file.read_text(errors="replace"), deb822=file.suffix == ".sources"):
-                parts = urlsplit(uri)
-                if parts.scheme in ("http", "https") and parts.hostname:
-                    found.add(parts.hostname.lower())
-    return frozenset(found)
+    return DEBIAN | {str(urlsplit(uri).hostname) for uri in _machines(etc)}
 
 
-def proxy() -> str:
-    """Give the proxy that this machine's apt uses for http, or `http_proxy`'s, or ""."""
+def archive(name: str, etc: Path = ETC) -> str:
+    """Give the URI of Debian's archive ("debian" or "debian-security") as this machine uses it."""
+    ours = [uri.rstrip("/") for uri in _machines(etc)]
+    return next((uri for uri in ours if uri.endswith(f"/{name}")), f"http://deb.debian.org/{name}")
+
+
+def proxy(scheme: str = "http") -> str:
+    """Give the proxy that this machine's apt uses for a scheme, or the environment's, or ""."""
     if shutil.which("apt-config"):
         done = subprocess.run(
-            ["apt-config", "shell", "PROXY", "Acquire::http::Proxy"],
+            ["apt-config", "shell", "PROXY", f"Acquire::{scheme}::Proxy"],
             capture_output=True,
             text=True,
             check=False,
         )
         if found := re.match(r"PROXY='([^']+)'", done.stdout):
             return "" if found[1] == "DIRECT" else found[1]
-    return os.environ.get("http_proxy", "")
+    return os.environ.get(f"{scheme}_proxy", "")

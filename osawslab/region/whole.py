@@ -42,8 +42,9 @@ def kept(disk: Path) -> tuple[Path, ...]:
 
 def make_disk(disk: Path, layers: Iterable[Path]) -> None:
     """Make the disk of an instance that boots; what is on it stays as it is."""
+    disk.mkdir(mode=0o700, parents=True, exist_ok=True)  # there are setuid programs in it
     for name in ("upper", "work"):
-        (disk / name).mkdir(parents=True, exist_ok=True)
+        (disk / name).mkdir(exist_ok=True)
         (disk / name).chmod(0o755)
     if not kept(disk):
         write_whole(disk / "layers", json.dumps([str(layer) for layer in layers]))
@@ -164,7 +165,7 @@ def leader(group: str) -> int:
         except OSError:
             continue
         numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
-        if len(numbers) > 2 and numbers[-1] == "1" and Path(f"/proc/{pid}/exe").exists():
+        if numbers[2:] == ["1"]:  # in the namespace below ours, not in one further below
             return pid
     return 0
 

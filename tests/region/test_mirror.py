@@ -17,6 +17,8 @@ from osawslab.region import mirror, sources
 DEB = "http://deb.debian.org/debian/pool/main/h/hello/hello_2.10-5_amd64.deb"
 INDEX = "http://deb.debian.org/debian/dists/trixie/InRelease"
 
+ARCHIVES = {"debian": "http://deb.debian.org/debian", "debian-security": "http://own.example/sec"}
+
 
 @pytest.mark.parametrize(
     "uri",
@@ -115,7 +117,9 @@ def way(tmp_path: Path) -> Iterator[Way]:
     behind = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     proxy = f"http://127.0.0.1:{behind.server_address[1]}"
     listener = socket.create_server(("127.0.0.1", 0))
-    front = mirror.Mirror(listener, sources.DEBIAN, proxy, tmp_path / "archives")
+    front = mirror.Mirror(
+        listener, sources.DEBIAN, {"http": proxy}, tmp_path / "archives", ARCHIVES
+    )
     for server in (behind, front):
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield Way(upstream, tmp_path / "archives", listener.getsockname()[1])
@@ -140,6 +144,12 @@ def test_an_index_is_asked_for_each_time_with_the_clients_conditions(way: Way) -
     assert status == 304
     assert way.upstream.asked[1][2]["If-Modified-Since"] == since
     assert way.kept() == []
+
+
+def test_where_the_machine_has_a_mirror_of_its_own_it_is_asked(way: Way) -> None:
+    asked = "/pool/updates/main/h/hello/hello_2.10-6_amd64.deb"
+    assert way.ask(f"http://deb.debian.org/debian-security{asked}")[0] == 200
+    assert way.upstream.asked[0][1] == f"http://own.example/sec{asked}"
 
 
 def test_half_a_package_is_not_kept(way: Way) -> None:
@@ -190,7 +200,11 @@ def test_a_mirror_that_is_down_is_said(tmp_path: Path, way: Way) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     front = mirror.Mirror(
-        socket.create_server(("127.0.0.1", 0)), sources.DEBIAN, f"http://127.0.0.1:{port}", tmp_path
+        socket.create_server(("127.0.0.1", 0)),
+        sources.DEBIAN,
+        {"http": f"http://127.0.0.1:{port}"},
+        tmp_path,
+        {},
     )
     threading.Thread(target=front.serve_forever, args=(0.01,), daemon=True).start()
     way.port = front.socket.getsockname()[1]

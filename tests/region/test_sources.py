@@ -38,6 +38,23 @@ def test_hosts_of_both_formats(tmp_path: Path) -> None:
     assert sources.hosts(tmp_path) == sources.DEBIAN | {f"{name}.example" for name in names}
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "uri"),
+    [
+        ("", "debian", "http://deb.debian.org/debian"),
+        ("", "debian-security", "http://deb.debian.org/debian-security"),
+        ("deb https://own.example/debian/ trixie main", "debian", "https://own.example/debian"),
+        ("deb http://own.example/ubuntu noble main", "debian", "http://deb.debian.org/debian"),
+        ("deb file:/srv/debian ./", "debian", "http://deb.debian.org/debian"),
+    ],
+)
+def test_an_archive_is_where_the_machine_gets_it(
+    text: str, name: str, uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sources.list").write_text(text)
+    assert sources.archive(name, tmp_path) == uri
+
+
 def test_without_any_there_are_debians(tmp_path: Path) -> None:
     assert sources.hosts(tmp_path) == {"deb.debian.org", "security.debian.org"}
 

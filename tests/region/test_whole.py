@@ -137,6 +137,12 @@ def test_two_share_the_image_and_not_what_they_write(deep: Deep) -> None:
     assert len(set(ids)) == 2
 
 
+def test_a_second_nic_appears_in_it(deep: Deep) -> None:
+    deep.world.plug(deep.one, deep.world.b, "172.16.20.101")
+    told = deep.host.plain("cat /sys/class/net/eth1/operstate; ip -4 addr show eth1")
+    assert told == "down\n"  # nobody has configured it
+
+
 def test_its_memory_is_counted(deep: Deep) -> None:
     peaks = [cgroup.peak(deep.group(each)) for each in (deep.one, deep.two)]
     assert all(peak and peak > 10 << 20 for peak in peaks), peaks
