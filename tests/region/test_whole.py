@@ -199,6 +199,7 @@ def test_one_whose_first_process_dies_boots_again(up: Deep) -> None:
     time.sleep(3)  # one that has hardly begun is not begun again
     pid = up.world.region.ask("places")[0]["running"][netns]
     up.world.run("internet", "kill", "-9", str(pid))
+    until("its end", lambda: netns not in up.world.region.ask("places")[0]["running"])
     up.host.close()
     up.host.wait(BOOT_SECONDS)
     assert up.world.netns(up.one) != netns
@@ -222,6 +223,19 @@ def test_killed_the_region_leaves_the_disks_and_comes_back(up: Deep) -> None:
     up.world.region = region
     up.world.target = open_target(Settings(name="whole"))
     up.world.ec2 = up.world.target.client("ec2")
+
+
+def test_a_mirror_that_died_is_started_again(deep: Deep) -> None:
+    index = "http://deb.debian.org/debian/dists/trixie/InRelease"
+    ask = f"curl -fsSo /dev/null --retry 20 --retry-all-errors --retry-delay 1 {index}"
+    (mirror,) = mirrors("whole")
+    watch = os.pidfd_open(mirror)
+    os.kill(mirror, signal.SIGKILL)
+    assert select.select([watch], [], [], 10)[0]
+    os.close(watch)
+    assert local.ensure("whole") == deep.world.region
+    until("a new mirror", lambda: len(mirrors("whole")) == 1)
+    deep.host.plain(f"http_proxy=http://198.51.100.80:3142 {ask}")
 
 
 def test_terminated_it_leaves_nothing(deep: Deep) -> None:
