@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from osawslab.errors import BadSetting
-from osawslab.region import folders, local
+from osawslab.region import folders, local, machine
 from osawslab.settings import Settings
 
 
@@ -41,6 +41,7 @@ class Target:
     vantage: Vantage
     keys: Path  # the folder of the lab's own keys
     identity: str  # changes when connections made before are worth nothing any more
+    pace: Path | None = None  # the file that keeps how long things took at this place
 
 
 class LocalVantage:
@@ -108,4 +109,5 @@ def _local(region: local.Region) -> Target:
         LocalVantage(region),
         folders.state_folder(region.name),
         f"{region.pid} {region.endpoint}",
+        machine.cache() / "pace.json",
     )

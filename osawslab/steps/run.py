@@ -19,6 +19,7 @@ from osawslab.steps import (
     tear_down,
     verify,
 )
+from osawslab.steps.pace import Pace
 from osawslab.steps.site import Site
 
 CHAPTERS: dict[str, Any] = {
@@ -126,13 +127,17 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
 
 def _do(site: Site, step: str, actions: tuple[Action, ...]) -> None:
     site.progress.start(step, len(actions))
+    pace = Pace(site.target.pace)
     said = "stopped"
     try:
-        for action in actions:
-            site.progress.action(action.why, where=action.where, command=action.command)
-            action.do()
+        for number, action in enumerate(actions):
+            left = pace.left(step, [each.why for each in actions[number:]])
+            site.progress.action(action.why + left, where=action.where, command=action.command)
+            with pace.timed(step, action.why):
+                action.do()
         said = "done"
     finally:
+        pace.keep()
         site.progress.done(said)
 
 

@@ -1,0 +1,61 @@
+"""How long the rest of a step will take, by what its actions took the last time here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+WORTH_SECONDS = 10.0  # nobody waits for less with a watch in the hand
+
+
+class Pace:
+    """The seconds that each action took, kept in a file; without one nothing is known."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.known: dict[str, float] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            found = json.loads(file.read_text()) if file else {}
+            self.known = {str(key): float(value) for key, value in found.items()}
+
+    def left(self, step: str, whys: Sequence[str]) -> str:
+        """Say how long these actions will take; "" where one is unknown, or where it is short.
+
+        >>> pace = Pace(None)
+        >>> pace.known = {"networks: a VM": 95.0}
+        >>> pace.left("networks", ["a VM"])
+        ' (about 2 min left, by the last run)'
+        >>> pace.left("networks", ["a VM", "another"])
+        ''
+        """
+        seconds = [self.known.get(f"{step}: {why}") for why in whys]
+        if None in seconds:
+            return ""
+        total = sum(each for each in seconds if each is not None)
+        if total < WORTH_SECONDS:
+            return ""
+        span = f"{total / 60:.0f} min" if total >= 90 else f"{total:.0f} s"
+        return f" (about {span} left, by the last run)"
+
+    @contextlib.contextmanager
+    def timed(self, step: str, why: str) -> Iterator[None]:
+        """Time an action; one that fails is not counted."""
+        started = time.monotonic()
+        yield
+        self.known[f"{step}: {why}"] = round(time.monotonic() - started, 1)
+
+    def keep(self) -> None:
+        """Write the file, whole or not at all; where it cannot be written, nothing is lost."""
+        if self.file is None or max(self.known.values(), default=0.0) < WORTH_SECONDS:
+            return
+        with contextlib.suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, part = tempfile.mkstemp(dir=self.file.parent, prefix=".pace-")
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(self.known, file)
+            Path(part).replace(self.file)
