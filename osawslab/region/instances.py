@@ -246,8 +246,12 @@ class Instances:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process exists."""
-    return pid > 0 and Path(f"/proc/{pid}").exists()
+    """Say whether a process lives; one that only waits to be collected does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def end(pid: int) -> None:
