@@ -62,6 +62,8 @@ def parser() -> ArgumentParser:
     sub = command("hint", "help with a step, a little or more", "LAB hint swap_mac --level 2")
     _step(sub)
     sub.add_argument("--level", type=int, choices=(1, 2, 3), default=1, help="1 a little, 3 all")
+    help = "install a real OpenStack once, and keep it: later labs start from it (needs root)"
+    command("image", help, "LAB image")
     command("status", "say what exists, and start nothing", "LAB status --json")
     _ssh(
         command("ssh", "log in to the instance or to the VM", "LAB ssh vm -- hostname", json=False)
@@ -74,7 +76,7 @@ def parser() -> ArgumentParser:
     sub.add_argument("--all", action="store_true", help="end every lab of this user")
     command("doctor", "look at this machine before anything is started", "LAB doctor")
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")
-    sub.add_argument("section", nargs="*", metavar="SECTION", help="default: all (tour)")
+    sub.add_argument("section", nargs="*", metavar="SECTION", help="tour, openstack; default: tour")
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
     sub.add_argument("part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all")
     return made

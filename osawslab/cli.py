@@ -14,13 +14,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+from osawslab import target
 from osawslab.arguments import parser, settings_of
 from osawslab.commands import COMMANDS
 from osawslab.console import program, show_json, tell
 from osawslab.errors import LabError
-from osawslab.region import folders, local
+from osawslab.region import folders
 
-AS_ROOT = ("down", "doctor", "test")  # under sudo, all else is done as the caller
+AS_ROOT = ("down", "doctor", "test", "image")  # under sudo, all else is done as the caller
 NEEDS_REGION = ("start", "tour", "plan", "run", "check", "reset", "ssh", "aws", "env")
 
 
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     try:
         caller = folders.owner()
-        if caller and options.command not in AS_ROOT:
+        rooted = options.command in AS_ROOT or "openstack" in getattr(options, "section", ())
+        if caller and not rooted:
             return as_caller(options, words, caller)
         return COMMANDS[options.command](options)
     except LabError as error:
@@ -64,7 +66,7 @@ def as_caller(options: Namespace, words: list[str], caller: tuple[int, int]) -> 
     """Start the region as root, then do the command as the caller that root works for."""
     if options.command in NEEDS_REGION and not getattr(options, "no_region", False):
         settings = settings_of(options)
-        local.ensure(settings.name, settings.region)
+        target.region_of(settings)
     uid, gid = caller
     try:
         groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from osawslab import target
 from osawslab.arguments import given, settings_of
 from osawslab.console import answer, program, say, show_json, tell
 from osawslab.errors import StepNotReady
@@ -63,7 +64,7 @@ def start(options: Namespace) -> int:
     if laid.text:
         tell(f"notebooks in {options.folder}\n{laid.text}")
     if not options.no_region:
-        region = local.ensure(settings.name, settings.region)
+        region = target.region_of(settings)
         tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
     if options.port is None and server.port != jupyter.PORTS[0]:
         tell(f"port {jupyter.PORTS[0]} is taken: JupyterLab uses {server.port}")
@@ -101,6 +102,22 @@ def hint(options: Namespace) -> int:
 
     text = Lab(**given(options)).hint(options.step, options.level)
     return answer(options, text, {"step": options.step, "level": options.level, "hint": text})
+
+
+def image(options: Namespace) -> int:
+    """Install a real OpenStack once, keep it as an image, and end the lab that it was made in."""
+    from osawslab.lab import Lab
+    from osawslab.ui.progress import TerminalProgress
+
+    settings = {"name": "image", **given(options), "cloud": "openstack"}
+    with Lab(**settings) as lab:
+        lab.progress = TerminalProgress(sys.stdout if not options.json else sys.stderr)
+        lab.catch_up("provider_nic")
+        report = lab.bake()
+    if report.ok:
+        local.remove(settings["name"])
+    data = {"ok": report.ok, "image": report.data["image"], "changed": report.changed}
+    return answer(options, report.text, data, report.ok)
 
 
 def status(options: Namespace) -> int:
@@ -173,7 +190,7 @@ def env(options: Namespace) -> int:
     from osawslab import access
 
     settings = settings_of(options)
-    found = access.variables(local.ensure(settings.name, settings.region))
+    found = access.variables(target.region_of(settings))
     return answer(options, access.exports(found), found)
 
 
@@ -182,7 +199,7 @@ def aws(options: Namespace) -> int:
     from osawslab import access
 
     settings = settings_of(options)
-    access.aws(local.ensure(settings.name, settings.region), options.words)
+    access.aws(target.region_of(settings), options.words)
     return 0
 
 
@@ -236,7 +253,10 @@ def test(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
-    **{f.__name__: f for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region)},
+    **{
+        f.__name__: f
+        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
+    },
     "bench": bench,
     "test": test,
 }

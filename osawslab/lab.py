@@ -162,6 +162,16 @@ class Lab:
         """Publish the VM's SSH on the provider NIC's Elastic IP."""
         return self.run("publish_vm")
 
+    def bake(self) -> Report:
+        """Make an image of the instance with OpenStack on it; later labs start from it.
+
+        Raises StepNotReady before `install_cloud`, BadSetting for the hand-built cloud.
+        """
+        with self._working("bake") as site:
+            from osawslab.steps.bake import bake
+
+            return bake(site)
+
     def tear_down(self) -> Report:
         """Give everything with the lab's tag back, and show that it is gone."""
         report = self.run("tear_down")

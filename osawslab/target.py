@@ -63,11 +63,18 @@ def open_target(settings: Settings) -> Target:
     if local.find(settings.name) is None:
         # boto3's import takes as long as the region's start: do both at once.
         threading.Thread(target=importlib.import_module, args=("boto3",), daemon=True).start()
+    return _local(region_of(settings))
+
+
+def region_of(settings: Settings) -> local.Region:
+    """Find or start the local region that the settings ask for.
+
+    A real OpenStack wants instances that are a whole operating system. Raises NoPlaceToRun.
+    """
     whole = settings.cloud == "openstack"
-    region = local.ensure(
+    return local.ensure(
         settings.name, settings.region, whole=whole, releases=(str(settings.debian),)
     )
-    return _local(region)
 
 
 @functools.lru_cache(maxsize=8)

@@ -235,7 +235,7 @@ def test_under_sudo_the_region_is_roots_and_the_rest_the_callers(
     names: list[str] = []
     monkeypatch.setenv("OSAWSLAB_OWNER", "54321:54322")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(local, "ensure", lambda name, _: names.append(name))
+    monkeypatch.setattr(local, "ensure", lambda name, *_, **__: names.append(name))
     monkeypatch.setattr(subprocess, "Popen", Child)
     assert cli.main(words) == 128 + 15
     made = Child.made

@@ -146,3 +146,26 @@ def ena(ec2: Any, instance_type: str) -> bool:
     """Say whether an instance type's NICs need the ena driver, as every Nitro type's do."""
     found = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
     return bool(found["NetworkInfo"]["EnaSupport"] == "required")
+
+
+MADE_OF = "osawslab:made-of"  # the tag of a prepared image: the hash of what it was made from
+
+
+def nests(ec2: Any, instance_type: str) -> bool:
+    """Say whether an instance type can carry virtual machines (ProcessorInfo, EC2 API)."""
+    [found] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    features = found.get("ProcessorInfo", {}).get("SupportedFeatures", [])
+    return "nested-virtualization" in features
+
+
+def prepared(ec2: Any, made_of: str) -> str:
+    """Find the account's newest image that was made from just this; "" where there is none."""
+    found = ec2.describe_images(
+        Owners=["self"],
+        Filters=[
+            {"Name": f"tag:{MADE_OF}", "Values": [made_of]},
+            {"Name": "state", "Values": ["available"]},
+        ],
+    )["Images"]
+    newest = sorted(found, key=lambda each: str(each.get("CreationDate", "")))
+    return str(newest[-1]["ImageId"]) if newest else ""

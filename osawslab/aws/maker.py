@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from osawslab.aws import facts
 from osawslab.aws.facts import Facts, specification, user_data
 from osawslab.errors import StepFailed
 from osawslab.keys import keep_key, key_file, make_key
@@ -14,22 +15,22 @@ from osawslab.settings import Settings
 class Maker:
     """The creating calls. `ids` starts with what exists and grows with what is made."""
 
-    def __init__(self, ec2: Any, ssm: Any, settings: Settings, facts: Facts, keys: Path) -> None:
+    def __init__(self, ec2: Any, ssm: Any, settings: Settings, have: Facts, keys: Path) -> None:
         self.ec2 = ec2
         self.ssm = ssm
         self.settings = settings
-        self.facts = facts
+        self.facts = have
         self.keys = keys
         self.ids: dict[str, str] = {
             name: str(resource[key])
             for name, resource, key in (
-                ("vpc", facts.vpc, "VpcId"),
-                ("gateway", facts.gateway, "InternetGatewayId"),
-                ("group", facts.group, "GroupId"),
-                ("instance", facts.instance, "InstanceId"),
-                *((f"{r} subnet", s, "SubnetId") for r, s in facts.subnets.items()),
-                *((f"{r} nic", n, "NetworkInterfaceId") for r, n in facts.nics.items()),
-                *((f"{r} address", a, "AllocationId") for r, a in facts.addresses.items()),
+                ("vpc", have.vpc, "VpcId"),
+                ("gateway", have.gateway, "InternetGatewayId"),
+                ("group", have.group, "GroupId"),
+                ("instance", have.instance, "InstanceId"),
+                *((f"{r} subnet", s, "SubnetId") for r, s in have.subnets.items()),
+                *((f"{r} nic", n, "NetworkInterfaceId") for r, n in have.nics.items()),
+                *((f"{r} address", a, "AllocationId") for r, a in have.addresses.items()),
             )
             if resource
         }
@@ -138,13 +139,28 @@ class Maker:
             TagSpecifications=self._tags("key-pair", "key"),
         )
 
-    def instance(self) -> None:
-        """Run the instance, with one NIC and a host key known beforehand."""
-        image = self.ssm.get_parameter(Name=self.image_parameter())
+    def image(self) -> str:
+        """Name the AMI: Debian's current one."""
+        return str(self.ssm.get_parameter(Name=self.image_parameter())["Parameter"]["Value"])
+
+    def instance(self, image: str, gigabytes: int | None = None) -> None:
+        """Run the instance, with one NIC and a host key known beforehand.
+
+        `gigabytes` is the size of its disk, None for the AMI's own. Where the type can carry
+        virtual machines of its own, that is asked for.
+        """
         settings = self.settings
         private, public = make_key("host key")
+        more: dict[str, Any] = {}
+        if gigabytes is not None:
+            [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
+            disk = {"VolumeSize": gigabytes, "DeleteOnTermination": True}
+            more["BlockDeviceMappings"] = [{"DeviceName": about["RootDeviceName"], "Ebs": disk}]
+        if facts.nests(self.ec2, settings.instance_type):
+            more["CpuOptions"] = {"NestedVirtualization": "enabled"}
         made = self.ec2.run_instances(
-            ImageId=image["Parameter"]["Value"],
+            **more,
+            ImageId=image,
             InstanceType=settings.instance_type,
             KeyName=f"osawslab-{settings.name}",
             MinCount=1,

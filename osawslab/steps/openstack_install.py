@@ -156,7 +156,6 @@ def _wait(site: Site, host: SshHost) -> None:
                     each.state == "up" for each in told.compute.services(binary="nova-compute")
                 ):
                     host.run("runuser -u nova -- nova-manage cell_v2 discover_hosts")
-                    continue
             if not _missing(agents) and any(state == "up" for _, _, state in hypervisors):
                 return
             said = ", ".join(_missing(agents)) or "no hypervisor is up"

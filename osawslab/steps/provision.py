@@ -11,13 +11,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from osawslab.aws.facts import Facts, tags
+from osawslab.aws.facts import Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.errors import CannotReach, StepFailed
 from osawslab.report import Action, Check, Table
 from osawslab.steps.site import Shown, Site
 
 NAME = "provision"
+DISK = 30  # GB: OpenStack needs 5, and a learner has plans; Debian's AMI alone has 8
 WAIT_SECONDS = 300.0  # a Debian AMI answers on SSH within about a minute
 
 
@@ -118,16 +119,18 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('key-pair', 'key')}",
         maker.key,
     )
+    image, disk = image_of(site, facts), DISK if settings.cloud == "openstack" else None
     want(
         facts.instance is not None,
         "the computer that will carry OpenStack, with one NIC",
-        f"INSTANCE=$(aws ec2 run-instances --image-id resolve:ssm:{maker.image_parameter()}"
+        f"INSTANCE=$(aws ec2 run-instances"
+        f" --image-id {image or 'resolve:ssm:' + maker.image_parameter()}"
         f" --instance-type {settings.instance_type} --key-name osawslab-{settings.name}"
         f" --subnet-id $MANAGEMENT --private-ip-address {settings.management_address}"
         " --security-group-ids $GROUP --user-data file://host-key.yaml"
         f" {typed('instance', 'instance')} --query 'Instances[0].InstanceId'"
         " --output text)",
-        maker.instance,
+        lambda: maker.instance(image or maker.image(), disk),
     )
     stopped = facts.instance is not None and facts.instance["State"]["Name"] in (
         "stopped",
@@ -186,6 +189,15 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             ),
         )
     return tuple(todo)
+
+
+def image_of(site: Site, facts: Facts) -> str:
+    """Find the image that `lab.bake()` has made for such an instance; "" for Debian's own."""
+    if site.settings.cloud != "openstack" or facts.instance is not None:
+        return ""
+    from osawslab.cloud.openstack import parts
+
+    return prepared(site.ec2, parts.made_of(site.settings.management_address))
 
 
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:

@@ -112,7 +112,7 @@ def run(site: Site, step: str) -> Report:
     chapter = chapter_of(site, step)
     with own_errors(step):
         facts = chapter.read(site)
-        return _apply(site, step, tuple(chapter.plan(site, facts)), facts)
+        return _report(site, step, tuple(chapter.plan(site, facts)), facts)
 
 
 def undo(site: Site, step: str) -> tuple[Action, ...]:
@@ -121,11 +121,12 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
     with own_errors(step):
         facts = getattr(chapter, "look", chapter.read)(site)
         actions = tuple(chapter.undo(site, facts))
-        _do(site, f"reset {step}", actions)
+        apply(site, f"reset {step}", actions)
         return actions
 
 
-def _do(site: Site, step: str, actions: tuple[Action, ...]) -> None:
+def apply(site: Site, step: str, actions: tuple[Action, ...]) -> None:
+    """Do actions in order, and tell of each; the first that fails ends it."""
     site.progress.start(step, len(actions))
     pace = Pace(site.target.pace)
     said = "stopped"
@@ -141,9 +142,9 @@ def _do(site: Site, step: str, actions: tuple[Action, ...]) -> None:
         site.progress.done(said)
 
 
-def _apply(site: Site, step: str, actions: tuple[Action, ...], facts: Any) -> Report:
+def _report(site: Site, step: str, actions: tuple[Action, ...], facts: Any) -> Report:
     chapter = chapter_of(site, step)
-    _do(site, step, actions)
+    apply(site, step, actions)
     if actions and step != "see_the_drop":  # which has looked already, and only keeps it
         site.forget()
         facts = chapter.read(site)

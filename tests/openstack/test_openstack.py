@@ -78,7 +78,7 @@ def command(*words: str) -> dict[str, Any]:
     done = subprocess.run(
         [str(Path(sys.executable).parent / "osawslab"), *words, "--json"],
         env={**os.environ, "OSAWSLAB_NAME": "real", "OSAWSLAB_CLOUD": "openstack"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=1200,
+        capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-2000:]
     return dict(json.loads(done.stdout))
@@ -86,11 +86,11 @@ def command(*words: str) -> dict[str, Any]:
 
 def test_killed_at_each_part_and_inside_of_three_it_converges(lab: Lab, home: Path) -> None:
     assert lab.provision().ok
-    assert len(lab.plan("install_cloud").actions) == 9
+    assert len(lab.plan("install_cloud").actions) == 10
     dice = random.Random(13)
     inside = {"packages": 20.0, "databases": dice.uniform(1, 4), "services": dice.uniform(1, 4)}
     begun: list[str] = []
-    for _ in range(15):  # nine parts, three of them twice
+    for _ in range(16):  # ten parts, three of them twice
         [first, *_] = lab.plan("install_cloud").actions
         name = next((n for n in inside if f"> {parts.FOLDER}/{n}.stamp" in first.command), "")
         status, said = install(home, 1, inside.pop(name)) if name else install(home, 2, 0.0)
@@ -99,7 +99,7 @@ def test_killed_at_each_part_and_inside_of_three_it_converges(lab: Lab, home: Pa
             break
         assert status == -signal.SIGKILL
     assert not inside
-    assert len(set(begun)) == 9
+    assert len(set(begun)) == 10
     assert lab.check("install_cloud")
     assert not lab.run("install_cloud").changed
 
@@ -120,11 +120,11 @@ def test_the_tour_gives_the_same_proof_and_the_second_changes_nothing(lab: Lab) 
 
 
 def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
-    assert "qemu-system" in lab.shell("pgrep -a qemu-system").text
+    assert "qemu-system" in lab.shell("pgrep -a qemu-system").output
     networks = lab.run("networks")
     assert not networks.changed
     assert "guest: ready, vm1" in networks.text
-    netns = lab.shell("ip netns list").text
+    netns = lab.shell("ip netns list").output
     assert re.search(r"qrouter-[0-9a-f-]{36}", netns)
     assert "qdhcp-" in netns
     told = openstack_install.cloud(lab._site(), lab.host())
@@ -132,22 +132,22 @@ def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
     assert {each.type for each in told.identity.services()} >= {
         "identity", "network", "compute", "image", "placement",
     }  # fmt: skip
-    assert "Failure" not in lab.shell("runuser -u nova -- nova-status upgrade check").text
+    assert "Failure" not in lab.shell("runuser -u nova -- nova-status upgrade check").output
 
 
 def test_secrets_are_seen_nowhere(lab: Lab, home: Path) -> None:
     secrets = openstack_install.secrets(lab.host())
     words = [secrets[name] for name in parts.SECRET_NAMES]
     assert len(set(words)) == len(parts.SECRET_NAMES)
-    seen = [lab.shell("ps -eww -o args").text]
+    seen = [lab.shell("ps -eww -o args").output]
     for step in lab.steps:
         seen += [lab.plan(step).text, repr(lab.plan(step)), lab.check(step).text]
-    seen += [lab.run("install_cloud").text, lab.run("networks").html]
+    seen += [lab.run("install_cloud").text, lab.run("networks")._repr_html_()]
     for path in (home / "state").rglob("*"):
         if "disks" not in path.parts and path.is_file():
             seen.append(path.read_text(errors="replace"))
     assert not [word for word in words for text in seen if word in text]
-    assert lab.shell(f"stat -c %a:%U {parts.SECRETS}").text.endswith("600:root")
+    assert lab.shell(f"stat -c %a:%U {parts.SECRETS}").output.endswith("600:root")
 
 
 def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
@@ -156,10 +156,10 @@ def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
     lab.shell(f"rm {parts.FOLDER}/configuration.stamp")
     since = "systemctl show -p ActiveEnterTimestampMonotonic --value "
     units = ("neutron-openvswitch-agent", "neutron-l3-agent", "nova-compute", "keystone", "mariadb")
-    before = {unit: lab.shell(since + unit).text for unit in units}
+    before = {unit: lab.shell(since + unit).output for unit in units}
     assert len(lab.plan("install_cloud").actions) == 1
     assert lab.run("install_cloud").ok
-    changed = [unit for unit in units if lab.shell(since + unit).text != before[unit]]
+    changed = [unit for unit in units if lab.shell(since + unit).output != before[unit]]
     assert changed == ["neutron-openvswitch-agent"]
 
 
@@ -188,9 +188,9 @@ def test_a_reboot_brings_openstack_back_and_the_swap_is_missed(lab: Lab) -> None
 def test_somebody_elses_openstack_is_refused_and_untouched(lab: Lab) -> None:
     lab.shell(f"mv {parts.FOLDER} {parts.FOLDER}.away")
     try:
-        before = lab.shell("md5sum /etc/keystone/keystone.conf").text
+        before = lab.shell("md5sum /etc/keystone/keystone.conf").output
         with pytest.raises(LabError, match="somebody else has configured OpenStack"):
             lab.run("install_cloud")
-        assert lab.shell("md5sum /etc/keystone/keystone.conf").text == before
+        assert lab.shell("md5sum /etc/keystone/keystone.conf").output == before
     finally:
         lab.shell(f"mv {parts.FOLDER}.away {parts.FOLDER}")

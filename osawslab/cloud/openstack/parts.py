@@ -14,7 +14,8 @@ from pathlib import Path
 from osawslab.cloud.openstack import accounts, configuration
 from osawslab.cloud.openstack.configuration import About
 
-FOLDER = "/var/lib/osawslab/openstack"
+STATE = "/var/lib/osawslab"
+FOLDER = f"{STATE}/openstack"
 SECRETS = f"{FOLDER}/secrets"  # 0600
 ACCOUNTS = "accounts"
 SECRET_NAMES = (
@@ -107,10 +108,11 @@ def parts(about: About, instance: str) -> tuple[Part, ...]:
         Part("secrets", "passwords of this instance alone, for root only", secret(instance), False),
         Part("base", "the database, the message queue, the switch", base(about)),
         Part("configuration", "each service's files", configure(about)),
-        Part("databases", "each service's tables, and Keystone to know all others", tables(about)),
+        Part("databases", "each service's tables", tables(), False),
+        Part("identity", "Keystone, which knows all others", identity(about)),
         Part(ACCOUNTS, "a user and endpoints for each service", accounts.commands(about.address)),
         Part("services", "all services, the network's first", start()),
-        Part("guest", "an image for VMs that needs no internet", guest(about)),
+        Part("guest", "an image for VMs that needs no internet", guest(about), False),
     )
 
 
@@ -215,30 +217,21 @@ restart
 """
 
 
-def tables(about: About) -> str:
+AS = """as() { runuser -u "$1" -- "${@:2}"; }
+"""
+
+
+def tables() -> str:
     """Write every service's tables, two at a time: as many as a small instance has processors."""
-    url = f"http://{about.address}:5000/v3/"
-    keys = "--keystone-user keystone --keystone-group keystone"
-    ml2 = "--config-file /etc/neutron/neutron.conf"
+    neutron = "--config-file /etc/neutron/neutron.conf"
     # Nova fills the braces in from its own configuration, so a new password needs no new cell.
-    cell, queue = (
-        "mysql+pymysql://{username}:{password}@{hostname}",
-        "rabbit://{username}:{password}@{hostname}",
-    )
-    return f""". {SECRETS}
-as() {{ runuser -u "$1" -- "${{@:2}}"; }}
-identity() {{
+    url, host = "{username}:{password}@{hostname}", "mysql+pymysql://"
+    return f"""{AS}identity() {{
   as keystone keystone-manage db_sync
-  keystone-manage fernet_setup {keys}
-  keystone-manage credential_setup {keys}
-  OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD keystone-manage bootstrap --bootstrap-admin-url {url} \\
-    --bootstrap-internal-url {url} --bootstrap-public-url {url} --bootstrap-region-id RegionOne
-  systemctl start keystone
-  timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
   as nova nova-manage api_db sync
 }}
 others() {{
-  as neutron neutron-db-manage {ml2} --config-file /etc/neutron/plugins/ml2/ml2_conf.ini \\
+  as neutron neutron-db-manage {neutron} --config-file /etc/neutron/plugins/ml2/ml2_conf.ini \\
     upgrade head >/dev/null
   as glance glance-manage db_sync >/dev/null 2>&1
   as placement placement-manage db sync
@@ -249,10 +242,25 @@ wait $first
 wait $second
 cells=$(as nova nova-manage cell_v2 list_cells)
 case $cells in *cell0*) ;; *) as nova nova-manage cell_v2 map_cell0 \\
-  --database_connection '{cell}/nova_cell0' ;; esac
+  --database_connection '{host}{url}/nova_cell0' ;; esac
 case $cells in *cell1*) ;; *) as nova nova-manage cell_v2 create_cell --name=cell1 \\
-  --database_connection '{cell}/nova' --transport-url '{queue}' >/dev/null ;; esac
+  --database_connection '{host}{url}/nova' --transport-url 'rabbit://{url}' >/dev/null ;; esac
 as nova nova-manage db sync
+"""
+
+
+def identity(about: About) -> str:
+    """Write Keystone's keys and its first account; all others are made through its API."""
+    url = f"http://{about.address}:5000/v3/"
+    keys = "--keystone-user keystone --keystone-group keystone"
+    return f""". {SECRETS}
+rm -rf /etc/keystone/fernet-keys /etc/keystone/credential-keys
+keystone-manage fernet_setup {keys}
+keystone-manage credential_setup {keys}
+OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD keystone-manage bootstrap --bootstrap-admin-url {url} \\
+  --bootstrap-internal-url {url} --bootstrap-public-url {url} --bootstrap-region-id RegionOne
+systemctl restart keystone
+timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
 """
 
 
@@ -261,6 +269,7 @@ def start() -> str:
     services = " ".join(SERVICES)
     return f"""systemctl daemon-reload
 systemctl reset-failed
+systemctl -q enable {services} 2>/dev/null
 systemctl start --no-block {services}
 systemctl start {services} || true
 for unit in {services}; do
@@ -269,6 +278,33 @@ for unit in {services}; do
   exit 1
 done
 """
+
+
+def forget() -> str:
+    """Write what comes before an image is made: nothing of this host's own goes into it.
+
+    Instances of the image start what is configured anew for them first, and the rest then.
+    """
+    own = " ".join(name for name in SERVICES if name not in BASE)
+    return f"""systemctl stop {own}
+systemctl -q disable {own} 2>/dev/null
+echo INSTANCE=none > {SECRETS}
+cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
+apt-get clean
+command -v cloud-init >/dev/null && cloud-init clean --logs
+rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/*/.ssh/authorized_keys
+truncate -s 0 /etc/machine-id
+sync
+"""
+
+
+def made_of(settings_address: str) -> str:
+    """Give the hash of what an image is made from: another one is no use to this installer.
+
+    The address is in it, since Nova keeps a host's name, which on EC2 follows from the address.
+    """
+    text = packages() + tables() + guest(About("", "", "", "")) + settings_address
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def guest(about: About) -> str:

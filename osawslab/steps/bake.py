@@ -1,0 +1,94 @@
+"""An image of an instance with OpenStack on it, so that many labs start from one installation."""
+
+from __future__ import annotations
+
+from osawslab.aws.facts import MADE_OF, prepared
+from osawslab.cloud.openstack import parts
+from osawslab.errors import BadSetting, StepNotReady
+from osawslab.report import Action, Check, Report
+from osawslab.steps import openstack_install
+from osawslab.steps.provision import WAIT_SECONDS
+from osawslab.steps.run import apply, own_errors
+from osawslab.steps.site import Site
+
+IMAGE_SECONDS = 1800  # a snapshot of some gigabytes takes minutes on AWS
+
+
+def bake(site: Site) -> Report:
+    """Make the image, where there is none of this installation. Raises StepNotReady, Refused.
+
+    What belongs to the host alone (names, passwords, keys) is made anew by instances of it. The
+    image has no tag of the lab: it outlives it, and on AWS its snapshot costs money.
+    """
+    settings = site.settings
+    if settings.cloud != "openstack":
+        raise BadSetting(
+            "there is nothing to prepare: the hand-built cloud installs in seconds",
+            seen=f"cloud = {settings.cloud!r}",
+            next='cloud = "openstack"',
+        )
+    with own_errors("bake"):
+        made_of = parts.made_of(settings.management_address)
+        actions = () if prepared(site.ec2, made_of) else plan(site, made_of)
+        apply(site, "bake", actions)
+        image = prepared(site.ec2, made_of)
+    return Report(
+        step="bake",
+        lab=settings.name,
+        actions=actions,
+        checks=(
+            Check(
+                "an image of this installation",
+                "available",
+                f"{image} available" if image else "none",
+                bool(image),
+                "lab.bake()",
+            ),
+        ),
+        data={"image": image},
+    )
+
+
+def plan(site: Site, made_of: str) -> tuple[Action, ...]:
+    """Say how the image comes about."""
+    seen = openstack_install.read(site)
+    lacking = seen.installed.lacking(site.settings, seen.instance)
+    if lacking:
+        raise StepNotReady(
+            "OpenStack is not installed on the instance",
+            seen=f"missing: {', '.join(part.name for part in lacking)}",
+            next="lab.install_cloud()",
+        )
+    name = f"osawslab-openstack-{made_of}"
+    tags = [{"Key": MADE_OF, "Value": made_of}, {"Key": "Name", "Value": name}]
+    script = parts.forget()
+
+    def image() -> None:
+        made = site.ec2.create_image(
+            InstanceId=seen.instance,
+            Name=name,
+            Description="Debian with OpenStack, made by osawslab",
+            TagSpecifications=[{"ResourceType": "image", "Tags": tags}],
+        )
+        site.ec2.get_waiter("image_available").wait(
+            ImageIds=[made["ImageId"]],
+            WaiterConfig={"Delay": 5, "MaxAttempts": IMAGE_SECONDS // 5},
+        )
+        seen.host.close()
+        seen.host.wait(WAIT_SECONDS)
+
+    return (
+        Action(
+            "instance",
+            "nothing of this host's own goes into the image",
+            script,
+            lambda: seen.host.run("bash -uo pipefail", script),
+        ),
+        Action(
+            "aws",
+            "an image of its disk; the instance reboots for it",
+            f"aws ec2 create-image --instance-id {seen.instance} --name {name}"
+            f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={made_of}}}]'",
+            image,
+        ),
+    )
