@@ -141,7 +141,7 @@ def test_secrets_are_seen_nowhere(lab: Lab, home: Path) -> None:
     assert len(set(words)) == len(parts.SECRET_NAMES)
     seen = [lab.shell("ps -eww -o args").output]
     for step in lab.steps:
-        seen += [lab.plan(step).text, repr(lab.plan(step)), lab.check(step).text]
+        seen += [repr(lab.plan(step)), lab.plan(step)._repr_html_(), repr(lab.check(step))]
     seen += [lab.run("install_cloud").text, lab.run("networks")._repr_html_()]
     for path in (home / "state").rglob("*"):
         if "disks" not in path.parts and path.is_file():
