@@ -90,7 +90,12 @@ TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
     "browser": {
         "chromium": "usr/bin/chromium",
         "fonts-dejavu-core": "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
-    }
+    },
+    "openstack": {
+        "mmdebstrap": "usr/bin/mmdebstrap",
+        "systemd-container": "usr/bin/systemd-nspawn",
+        "debian-archive-keyring": "usr/share/keyrings/debian-archive-keyring.gpg",
+    },
 }
 # Debian puts ovs-vswitchd here; a link in /usr/sbin exists only after an installation.
 FOLDERS = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/openvswitch-switch")

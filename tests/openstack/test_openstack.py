@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from osawslab import Lab
 from osawslab.cloud.openstack import parts
 from osawslab.errors import LabError
 from osawslab.steps import openstack_install
-from osawslab.testing import fresh_home
 
 KILLED = """
 import os, signal, sys, threading
@@ -47,21 +45,6 @@ with Lab("real", cloud="openstack") as lab:
     assert lab.run("install_cloud").ok
 """
 BOOT_SECONDS = 240.0
-
-
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    if os.geteuid():
-        pytest.fail("NOT RUN: an instance that is a whole operating system needs root")
-    with fresh_home() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def lab(home: Path) -> Iterator[Lab]:
-    with Lab("real", cloud="openstack") as made:
-        yield made
 
 
 def install(home: Path, number: int, seconds: float) -> tuple[int, list[str]]:

@@ -1,0 +1,129 @@
+"""The installer's parts: scripts that bash reads, stamps that say what a part was made from."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from osawslab.cloud.openstack import accounts, configuration, parts
+from osawslab.cloud.openstack.configuration import About
+from osawslab.cloud.openstack.facts import Installed
+from osawslab.cloud.openstack.parts import SERVICES, Part
+from osawslab.errors import BadSetting, LabError
+from osawslab.settings import Settings
+from osawslab.steps.openstack_install import require
+
+ABOUT = About("172.16.10.101", "br-example", "netdev", "qemu")
+EVERY = parts.parts(ABOUT, "i-0123456789abcdef0")
+SECRETS = "f" * 64
+FRESH = Installed(
+    system="debian", release="13", systemd=True, memory=8 * 10**9, disk=20 * 10**9,
+    missing=parts.PACKAGES, units={}, stamps={}, owner="", secrets="", foreign=(), kvm=False,
+    openvswitch_module=False, tun=True,
+)  # fmt: skip
+DONE = replace(
+    FRESH,
+    missing=(),
+    units=dict.fromkeys(SERVICES, "active"),
+    stamps={part.name: part.stamp(SECRETS) for part in EVERY},
+    owner="i-0123456789abcdef0",
+    secrets=SECRETS,
+)
+
+
+def lacking(found: Installed, **settings: Any) -> list[str]:
+    return [part.name for part in found.lacking(Settings(**settings), "i-0123456789abcdef0")]
+
+
+@pytest.mark.parametrize("part", [*EVERY, Part("forget", "", parts.forget())])
+def test_bash_reads_every_script(part: Part) -> None:
+    done = subprocess.run(["bash", "-n"], input=part.command, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "{" + "about" not in part.command
+
+
+@pytest.mark.parametrize(("path", "text"), configuration.files(ABOUT).items())
+def test_every_file_is_ini_and_has_its_readers(path: str, text: str) -> None:
+    read = configparser.RawConfigParser(strict=True)
+    read.read_string(text)
+    assert read.sections() or read.defaults()
+    assert set(parts.READERS[path]) <= set(SERVICES)
+
+
+def test_no_secret_is_in_a_script_only_its_name() -> None:
+    text = "".join(part.command for part in EVERY)
+    for name in parts.SECRET_NAMES:
+        assert f"${name}" in text or name == "SERVICE_PASSWORD"
+    assert "--bootstrap-password" not in text  # an argument, which everybody could see
+
+
+def test_nothing_lacks_on_a_host_that_is_done_and_everything_on_a_new_one() -> None:
+    assert lacking(DONE) == []
+    assert lacking(FRESH) == [part.name for part in EVERY]
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        (replace(DONE, missing=("nova-api",)), ["packages"]),
+        (replace(DONE, units={**DONE.units, "nova-compute": "failed"}), ["services"]),
+        (
+            replace(DONE, stamps={k: v for k, v in DONE.stamps.items() if k != "identity"}),
+            ["identity"],
+        ),
+        (  # an image of another instance: whatever has a secret in it, and nothing else
+            replace(DONE, owner="none", secrets="e" * 64),
+            [part.name for part in EVERY if part.secret or part.name == "secrets"],
+        ),
+    ],
+)
+def test_what_is_not_done_is_done_again(found: Installed, names: list[str]) -> None:
+    assert lacking(found) == names
+
+
+def test_another_address_changes_what_it_is_in() -> None:
+    assert lacking(DONE, provider_bridge="br-ex") == ["base", "configuration"]
+
+
+def test_an_image_is_found_by_what_it_was_made_from() -> None:
+    assert parts.made_of("172.16.10.101") == parts.made_of("172.16.10.101")
+    assert parts.made_of("172.16.10.101") != parts.made_of("172.16.10.102")
+
+
+def test_the_accounts_are_what_the_services_log_in_as() -> None:
+    files = "".join(configuration.files(ABOUT).values())
+    for name in accounts.SERVICES:
+        assert f"username={name}\n" in files
+    typed = accounts.commands(ABOUT.address)
+    assert typed.count("endpoint create") == 3 * len(accounts.SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "seen"),
+    [
+        ({"system": "ubuntu", "release": "24.04"}, "ubuntu 24.04"),
+        ({"release": "12"}, "debian 12"),
+        ({"systemd": False}, "without systemd"),
+        ({"memory": 2 * 10**9}, "2.0 GB"),
+        ({"disk": 4 * 10**9}, "4.0 GB free"),
+        ({"foreign": ("/etc/nova/nova.conf",)}, "/etc/nova/nova.conf"),
+    ],
+)
+def test_a_host_that_cannot_carry_it_is_refused_before_anything(
+    wrong: dict[str, Any], seen: str
+) -> None:
+    with pytest.raises(LabError) as caught:
+        require(replace(FRESH, **wrong), "i-1")
+    assert seen in caught.value.seen
+    assert caught.value.next
+
+
+@pytest.mark.parametrize("settings", [{"debian": 12}, {"bridge": "linux"}])
+def test_settings_that_it_cannot_have_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match="Debian 13, with Open vSwitch"):
+        Settings(cloud="openstack", **settings)
+    Settings(cloud="handbuilt", **settings)
