@@ -22,7 +22,8 @@ from osawslab.errors import BadSetting, MissingTool
 from osawslab.region import local, machine
 
 ROOT = Path(__file__).resolve().parent.parent
-WHOLE = ("tests/region/test_whole.py", "tests/openstack")  # instances that are a whole Debian
+# Instances that are a whole Debian.
+WHOLE = ("tests/region/test_whole.py", "tests/region/test_bake.py", "tests/openstack")
 CACHES = Path(sys.prefix) / "var" / "test"  # goes with the environment
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from osawslab.errors import MissingTool
 from osawslab.region import image, network
 from osawslab.region.state import Eni, Instance, State
 
@@ -88,9 +89,20 @@ def order(
 
 
 def _layers(disk: Path, ami: str) -> tuple[str, ...]:
-    """Say what an instance is laid over; () for one that was light at its first boot."""
+    """Say what an instance is laid over; () for one that was light at its first boot.
+
+    Raises MissingTool where that is not on this machine (any more).
+    """
     if (disk / "made").exists():
         return ()
     from osawslab.region import rootfs, whole
 
-    return tuple(map(str, whole.kept(disk) or rootfs.layers(ami)))
+    layers = whole.kept(disk) or rootfs.layers(ami)
+    for layer in layers:
+        if not layer.is_dir():
+            raise MissingTool(
+                f"a part of the image that {disk.name} was made of is gone",
+                seen=f"no {layer}",
+                next="make the image again, and a new instance of it",
+            )
+    return tuple(map(str, layers))

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -29,6 +29,9 @@ from osawslab.region.motomodels import ACCOUNT
 from osawslab.region.state import State
 from osawslab.region.strict import Strict
 from osawslab.region.wire import Ec2Error, Form
+
+if TYPE_CHECKING:
+    from osawslab.region.baked import Bakery
 
 Answer = tuple[int, str, bytes]  # HTTP status, content type, body
 XML = "text/xml;charset=UTF-8"
@@ -67,12 +70,14 @@ class Ec2:
         secret_key: str,
         region: str,
         on_change: Callable[[State], None],
+        bakery: Bakery | None = None,
     ) -> None:
         self._keys = (access_key, secret_key, region)
         self._on_change = on_change
         self._journal = Journal(journal)
         self._moto = Moto(name, region)
-        self._strict = Strict(region, Moto.limits)
+        self._bakery = bakery  # None where instances are not whole: nothing is made of them
+        self._strict = Strict(region, Moto.limits, bakery.whole if bakery else lambda _: False)
         self._actions = Moto.actions()
         self._sequence = 0
         self._tokens: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -99,6 +104,8 @@ class Ec2:
         """
         with LOCK:
             entries = self._journal.read()
+            if self._bakery:
+                self._moto.show([*self._bakery.remembered(), *self._bakery.found()])
             for entry in entries:
                 call = wire.form(entry.body.encode())
                 with Guard() as guard:
@@ -110,15 +117,22 @@ class Ec2:
                         seen=f"{call.get('Action')}: {guard.error}",
                         next="./lab down --purge, and begin anew",
                     ) from guard.error
+            self._look()
             self._moto.reboot_all()
             self._on_change(inventory.state(self._moto.inventory()))
             return len(entries)
+
+    def _look(self) -> None:
+        """See the images that other labs have made or let go meanwhile."""
+        if self._bakery:
+            self._moto.show(self._bakery.found())
 
     def reboot(self, which: Callable[[], list[str]]) -> None:
         """Reboot the instances that `which` names, if any, as RebootInstances does."""
         with LOCK:
             ids = which()
             if ids:
+                self._look()
                 named = {f"InstanceId.{number}": key for number, key in enumerate(ids, 1)}
                 self._change({"Action": "RebootInstances", **named}, dry=False)
 
@@ -153,6 +167,7 @@ class Ec2:
         model.check(Moto.model(), call)
         with LOCK:
             dry = wire.truth(call.pop("DryRun", None))
+            self._look()
             if not model.reads(action):
                 return self._change(call, dry)
             self._strict.check(self._moto.inventory(), call)
@@ -187,6 +202,8 @@ class Ec2:
             self._on_change(inventory.state(self._moto.inventory()))
             self._journal.append(entry)
             self._accept(call, entry, answer)
+            if self._bakery and call["Action"] == "DeregisterImage":
+                self._bakery.forget([call["ImageId"]])
             return answer
         self._moto.restore(snapshot)
         raise guard.error or AssertionError("a change neither ended nor failed")

@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from osawslab.errors import MissingTool
 from osawslab.region import image, kernel, network
 from osawslab.region.boot import Boot, order
 from osawslab.region.folders import write_whole
@@ -143,6 +144,7 @@ class Instances:
         self._whole: dict[str, str] = {}  # namespace -> control group
         self.on_end: Callable[[], None] = lambda: None  # called when a whole one has ended
         self._running: dict[str, int] = {}  # namespace -> pid of its pid 1
+        self._lacking: set[str] = set()  # those whose image is gone
         self._since: dict[str, float] = {}  # namespace -> when it was booted
 
     def stop(self, state: State) -> None:
@@ -160,13 +162,25 @@ class Instances:
                 if disk.name not in state.instances:
                     shutil.rmtree(disk, ignore_errors=True)
 
-    def start(self, state: State) -> None:
-        """Boot those that should run and do not."""
+    def start(self, state: State, *, replay: bool = False) -> None:
+        """Boot those that should run and do not.
+
+        One whose image is gone is a MissingTool; on a replay it stays off, and the rest boots.
+        """
         for instance in state.instances.values():
             netns = network.instance_netns(instance.id, instance.boots)
             if not instance.running or alive(self._running.get(netns, 0)):
                 continue
-            boot = order(state, instance, self._disks, self._unpacked, self._groups)
+            if netns in self._lacking:
+                continue
+            try:
+                boot = order(state, instance, self._disks, self._unpacked, self._groups)
+            except MissingTool as error:
+                if not replay:
+                    raise
+                self._lacking.add(netns)
+                print(f"{instance.id} stays off: {error}", file=sys.stderr)  # noqa: T201 (the log)
+                continue
             if boot is None:
                 continue
             # Here, so that a full disk is the call's refusal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from osawslab.region.state import Eni, Group, Instance, Rule, State, Subnet
+from osawslab.region.state import Eni, Group, Image, Instance, Rule, State, Subnet
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Inventory:
     groups: Mapping[str, Members]
     images: Mapping[str, str]  # AMI id -> its root device
     keys: frozenset[str]  # names of key pairs
+    made: Mapping[str, Image]  # those of `images` that are the account's own
 
     def on(self, machine: str) -> list[Nic]:
         """List an instance's interfaces, by device index."""
@@ -174,6 +175,7 @@ def state(inventory: Inventory) -> State:
             )
             for machine in machines.values()
         },
+        images={each.name: each for each in inventory.made.values() if each.source in machines},
     )
 
 

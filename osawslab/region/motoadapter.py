@@ -1,8 +1,8 @@
 """Run moto 5.2.5 as the memory of EC2.
 
-With `motomodels` and `motoanswers`, the only modules that know moto's own names; a test holds each
-of them. moto's randomness and clock are set before each call, so that the same calls give the same
-ids, MACs and times.
+With `motomodels`, `motoimages` and `motoanswers`, the only modules that know moto's own names; a
+test holds each of them. moto's randomness and clock are set before each call, so that the same
+calls give the same ids, MACs and times.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from importlib import import_module
 from io import BytesIO
 from typing import Any
 
+from osawslab.region import motoimages
 from osawslab.region.inventory import (
     ElasticIp,
     Inventory,
@@ -28,6 +29,7 @@ from osawslab.region.inventory import (
 )
 from osawslab.region.motoanswers import Answers
 from osawslab.region.motomodels import ACCOUNT, Clock, models, offer, types, words
+from osawslab.region.state import Image
 
 Request = import_module("moto.core.request").Request
 mock_random = import_module("moto.moto_api._internal").mock_random
@@ -69,7 +71,9 @@ class Moto:
     ) -> tuple[int, bytes]:
         """Make one EC2 call, given as a form body; give HTTP status and XML."""
         answers: Any = type(
-            "Answers", (Answers,), {"backend": self.backend, "key_material": key_material}
+            "Answers",
+            (Answers,),
+            {"backend": self.backend, "key_material": key_material, "lab": self.name},
         )
         content = body.encode()
         environ = {
@@ -109,6 +113,11 @@ class Moto:
     def restore(self, snapshot: bytes) -> None:
         """Go back to a snapshot."""
         self.backend = pickle.loads(snapshot)
+
+    def show(self, images: Iterable[Image]) -> None:
+        """Show images that labs have made as the account's own; others of its own are no more."""
+        with LOCK:
+            motoimages.show(self.backend, {image.id: image for image in images})
 
     def reboot_all(self) -> None:
         """Count a boot for each running instance."""
@@ -198,8 +207,13 @@ class Moto:
                 for own in held.groups.values()
                 for each in own.values()
             },
-            images={each.id: each.root_device_name for each in images.values()},
+            images={
+                each.id: each.root_device_name
+                for each in images.values()
+                if each.state == "available"
+            },
             keys=frozenset(held.key_pairs),
+            made=motoimages.made(held),
         )
 
 

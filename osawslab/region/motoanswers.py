@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from osawslab.region import motoimages
 from osawslab.region.motomodels import ElasticAddress, NetworkInterface, tools
 
 responses: Any = import_module("moto.ec2.responses")
@@ -21,6 +22,7 @@ class Answers(MotoAnswers):  # type: ignore[misc]
 
     backend: Any  # set by each Moto's own subclass
     key_material = b""
+    lab = ""  # the name that all ids follow from
 
     @property
     def ec2_backend(self) -> Any:
@@ -118,6 +120,19 @@ class Answers(MotoAnswers):  # type: ignore[misc]
                     private = each["PrivateIpAddress"]
                     nic.private_ip_addresses.append({"Primary": False, "PrivateIpAddress": private})
         return result
+
+    def create_image(self) -> Any:
+        machine = self.backend.get_instance(self._get_param("InstanceId"))
+        name = self._get_param("Name")
+        tags = tools.convert_tag_spec(self._get_param("TagSpecifications", []))
+        copied = self._get_param("NoReboot", False)
+        ami = motoimages.create(
+            machine, f"{self.lab}/image/{name}", name, self._get_param("Description", ""),
+            tags.get("image", {}), copied=copied,
+        )  # fmt: skip
+        if machine.is_running() and not copied:
+            machine.reboot()
+        return ActionResult({"ImageId": ami.id})
 
     def terminate_instances(self) -> Any:
         changes = []

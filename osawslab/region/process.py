@@ -51,12 +51,23 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
 
     unpacked = Path(given["unpacked"]) if given["unpacked"] else None
     running = instances.Instances(orders, Path(given["disks"]), unpacked, given["whole"])
+    bakery = None
+    if given["whole"]:
+        from osawslab.region.baked import Bakery
+
+        bakery = Bakery(Path(given["disks"]))
+        bakery.mend()
     plane.start()
+    lives = threading.Event()
 
     def on_change(state: State) -> None:
         running.stop(state)
-        plane.reconcile(state)
-        running.start(state)
+        try:
+            if bakery is not None:
+                bakery.bake(state)
+        finally:  # without its image, an instance goes on too
+            plane.reconcile(state)
+            running.start(state, replay=not lives.is_set())
 
     ec2 = Ec2(
         name=given["name"],
@@ -65,9 +76,11 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
         secret_key=given["secret_key"],
         region=given["region"],
         on_change=on_change,
+        bakery=bakery,
     )
     running.on_end = lambda: ec2.reboot(running.rebooting)
     ec2.replay()
+    lives.set()
     listener = socket.socket(fileno=given["control_fd"])
     control = Control(listener, running, lambda: ec2.reboot(running.ended))
     threading.Thread(target=control.serve, name="control", daemon=True).start()

@@ -6,6 +6,7 @@ other; an instance writes to a folder of its own above them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from osawslab.errors import MissingTool, NoPlaceToRun, StepFailed
 from osawslab.region import machine, sources
@@ -74,6 +76,20 @@ def images() -> Path:
     return machine.cache() / "images"
 
 
+def baked() -> Path:
+    """Name the folder of the images that are made of instances."""
+    return images() / "baked"
+
+
+def abouts() -> list[tuple[Path, dict[str, Any]]]:
+    """List what those images say of themselves, and the files they say it in."""
+    found = []
+    for path in sorted(baked().glob("*/about.json")):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # gone now; root's
+            found.append((path, json.loads(path.read_text())))
+    return found
+
+
 def stamp(release: str) -> str:
     """Derive the recipe's stamp: another recipe makes another image."""
     recipe = [PACKAGES, NETWORK_PACKAGES[release], DPKG, MASKED, FILES, HOOK]
@@ -96,6 +112,9 @@ def layers(image: str) -> tuple[Path, ...]:
 
     Raises MissingTool where the image has not been made on this machine.
     """
+    for _, about in abouts():
+        if about["name"] == image:
+            return tuple(map(Path, about["layers"]))
     found = re.match(r"debian-(\d+)-", image)
     if found is None or found[1] not in CODENAMES:
         raise MissingTool(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,21 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Image:
+    """An image that the account made of an instance."""
+
+    id: str
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    architecture: str
+    root_device: str
+    created: str  # UTC, ISO 8601
+    source: str  # the instance's id; "" for one that another lab made
+    copied: bool = False  # the instance was not stopped for it
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that the network and the instances follow from."""
 
@@ -71,3 +86,4 @@ class State:
     enis: Mapping[str, Eni]
     groups: Mapping[str, Group]
     instances: Mapping[str, Instance]
+    images: Mapping[str, Image] = field(default_factory=dict)  # by name: made of these instances

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from osawslab.region import addresses, existence, quota
+from osawslab.region import addresses, existence, imaging, quota
 from osawslab.region.inventory import ElasticIp, Inventory, Nic
 from osawslab.region.wire import Ec2Error, Form, listed, members
 
@@ -18,9 +18,10 @@ Limits = Callable[[str], tuple[int, int] | None]  # type -> interfaces, addresse
 class Strict:
     """The rules, one method for each EC2 action that has some."""
 
-    def __init__(self, region: str, limits: Limits) -> None:
+    def __init__(self, region: str, limits: Limits, whole: Callable[[str], bool]) -> None:
         self.region = region
         self.limits = limits
+        self.whole = whole  # instance id -> is it a whole operating system?
 
     def check(self, inventory: Inventory, call: Form) -> None:
         """Refuse a call or settle it; actions without rules pass."""
@@ -141,6 +142,12 @@ class Strict:
                 call[f"{prefix}PrivateIpAddress"] = chosen[0]
                 for number, address in enumerate(chosen[1:], 1):
                     call[f"{prefix}PrivateIpAddresses.{number}.PrivateIpAddress"] = address
+
+    def CreateImage(self, inventory: Inventory, call: Form) -> None:
+        imaging.create_image(inventory, call, self.whole)
+
+    def DeregisterImage(self, inventory: Inventory, call: Form) -> None:
+        imaging.deregister_image(inventory, call)
 
     def AttachNetworkInterface(self, inventory: Inventory, call: Form) -> None:
         nic = inventory.nics[call["NetworkInterfaceId"]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -96,8 +97,10 @@ def _configure(about: Machine, host_key: Mapping[str, str]) -> None:
     Path("/etc/hosts").write_text(  # Debian's AMI has `manage_etc_hosts: true`
         f"127.0.0.1 localhost\n{about.address} {about.hostname}\n::1 localhost\n"
     )
-    if not Path("/etc/machine-id").read_text().strip():
-        Path("/etc/machine-id").write_text(uuid.uuid4().hex + "\n")
+    number = Path("/etc/machine-id")
+    if not (number.exists() and re.fullmatch(r"[0-9a-f]{32}", number.read_text().strip())):
+        number.unlink(missing_ok=True)
+        number.write_text(uuid.uuid4().hex + "\n")
     accounts = dict(line.split(":", 1) for line in Path("/etc/passwd").read_text().splitlines())
     _, uid, gid, *_ = accounts[about.user].split(":")
     keys = Path("/home") / about.user / ".ssh/authorized_keys"
@@ -115,6 +118,8 @@ def _configure(about: Machine, host_key: Mapping[str, str]) -> None:
             f"    address {about.address}/{about.prefix}\n    gateway {about.gateway}\n"
         )
     else:
+        for old in Path("/etc/systemd/network").glob("10-cloud-init-*.network"):
+            old.unlink()  # of the instance that the image was made of
         Path(f"/etc/systemd/network/10-cloud-init-{about.nic}.network").write_text(
             f"[Match]\nName={about.nic}\n\n[Network]\nAddress={about.address}/{about.prefix}\n"
             f"Gateway={about.gateway}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"

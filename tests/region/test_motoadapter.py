@@ -24,7 +24,7 @@ NAMES = {
     "moto.core.types": ["Base64EncodedString.from_raw_string"],
     "moto.core.utils": ["camelcase_to_underscores", "get_service_model", "utcnow"],
     "moto.ec2.models": ["EC2Backend"],
-    "moto.ec2.models.amis": ["utcnow", "AMIS"],
+    "moto.ec2.models.amis": ["utcnow", "AMIS", "Ami", "Ami.add_tags", "Ami.get_tags"],
     "moto.ec2.models.elastic_block_store": ["utcnow"],
     "moto.ec2.models.elastic_ip_addresses": ["ElasticAddress.get_filter_value"],
     "moto.ec2.models.elastic_network_interfaces": [
