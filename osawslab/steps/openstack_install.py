@@ -52,8 +52,8 @@ def read(site: Site) -> Seen:
     assert instance.ec2.instance is not None
     name, host = str(instance.ec2.instance["InstanceId"]), instance.host
     found = installed.read(host)
-    if found.lacking(site.settings, name):
-        return Seen(host, name, found, (), (), "not installed")
+    if "identity" not in found.stamps or "keystone" in found.down:
+        return Seen(host, name, found, (), (), "Keystone does not run")
     try:
         with api.own_errors():
             agents, hypervisors = ask(cloud(site, host))

@@ -69,7 +69,7 @@ def command(*words: str) -> dict[str, Any]:
 
 def test_killed_at_each_part_and_inside_of_three_it_converges(lab: Lab, home: Path) -> None:
     assert lab.provision().ok
-    assert len(lab.plan("install_cloud").actions) == 10
+    assert len(lab.plan("install_cloud").actions) == 2  # that part, and a look at the agents0
     dice = random.Random(13)
     inside = {"packages": 20.0, "databases": dice.uniform(1, 4), "services": dice.uniform(1, 4)}
     begun: list[str] = []
@@ -140,7 +140,7 @@ def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
     since = "systemctl show -p ActiveEnterTimestampMonotonic --value "
     units = ("neutron-openvswitch-agent", "neutron-l3-agent", "nova-compute", "keystone", "mariadb")
     before = {unit: lab.shell(since + unit).output for unit in units}
-    assert len(lab.plan("install_cloud").actions) == 1
+    assert len(lab.plan("install_cloud").actions) == 2  # that part, and a look at the agents
     assert lab.run("install_cloud").ok
     changed = [unit for unit in units if lab.shell(since + unit).output != before[unit]]
     assert changed == ["neutron-openvswitch-agent"]
