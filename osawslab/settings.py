@@ -36,6 +36,7 @@ class Settings:
     cloud: str = "handbuilt"  # | openstack: the real one, on an instance that is a whole Debian
     instance_type: str = "t2.large"
     debian: int = 13  # the AMI's release
+    image: str = "auto"  # auto: one that `lab.bake()` has made, else Debian's | debian
     region: str = "us-east-1"
     vpc_cidr: str = "172.16.0.0/16"
     management_cidr: str = "172.16.10.0/24"
@@ -188,6 +189,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "target": ("local", "aws"),
     "cloud": ("handbuilt", "openstack"),
     "debian": (13, 12),
+    "image": ("auto", "debian"),
     "bridge": ("auto", "openvswitch", "linux"),
     "strategy": ("auto", "swap", "share"),
 }

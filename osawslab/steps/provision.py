@@ -193,11 +193,12 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
 
 def image_of(site: Site, facts: Facts) -> str:
     """Find the image that `lab.bake()` has made for such an instance; "" for Debian's own."""
-    if site.settings.cloud != "openstack" or facts.instance is not None:
+    settings = site.settings
+    if (settings.cloud, settings.image) != ("openstack", "auto") or facts.instance is not None:
         return ""
     from osawslab.cloud.openstack import parts
 
-    return prepared(site.ec2, parts.made_of(site.settings.management_address))
+    return prepared(site.ec2, parts.made_of(settings.management_address))
 
 
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:

@@ -25,7 +25,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def lab(home: Path) -> Iterator[Lab]:
     """Give the lab; nothing is made before a test makes it."""
-    with Lab("real", cloud="openstack") as made:
+    with Lab("real", cloud="openstack", image="debian") as made:
         yield made
 
 
