@@ -20,11 +20,13 @@ def create(
 ) -> Any:
     """Make an AMI of an instance; its id follows from `seed`."""
     backend = machine.ec2_backend
-    mock_random.seed(seed)
     source = backend.amis.get(machine.image_id)
+    mock_random.seed(seed)
+    key = random_ami_id()
+    mock_random.seed(key)  # as for `show`, so that all labs see the same
     ami = Ami(
         backend,
-        random_ami_id(),
+        key,
         instance=machine,
         name=name,
         description=description,
