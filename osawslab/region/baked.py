@@ -63,6 +63,10 @@ def mend(disk: Path) -> None:
     (disk / "moving").unlink()
 
 
+def _rename(path: Path, to: Path) -> None:
+    path.rename(to)
+
+
 def move(disk: Path, layer: Path) -> bool:
     """Make what a stopped instance has written a layer, and lay its disk over that.
 
@@ -70,7 +74,7 @@ def move(disk: Path, layer: Path) -> bool:
     """
     write_whole(disk / "moving", str(layer))
     try:
-        (disk / "upper").rename(layer)
+        _rename(disk / "upper", layer)
     except OSError as error:
         (disk / "moving").unlink()
         if error.errno == errno.EXDEV:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from osawslab.errors import LabError, MissingTool, NoPlaceToRun, StepFailed
-from osawslab.region import machine, rootfs
+from osawslab.region import baked, boot, machine, rootfs, whole
+from osawslab.region.baked import Bakery
+from osawslab.region.state import Image, State
 
 FAILING = """#!/bin/sh
 mkdir -p "$WHERE/half" && echo "I: fine so far" >&2 && echo "E: no route to the mirror" >&2
@@ -175,3 +179,113 @@ def test_a_disk_that_cannot_be_copied_leaves_no_layer(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="i-1 could not be copied"):
         rootfs.bake(tmp_path / "i-1", tmp_path / "new/layer")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def image(name: str = "an image", source: str = "i-1", **more: Any) -> Image:
+    given = {"id": "ami-1", "description": "", "tags": {"a": "b"}, "architecture": "x86_64"}
+    given |= {"root_device": "/dev/xvda", "created": "2026-09-07T22:30:00"}
+    return Image(**{**given, "name": name, "source": source, **more})
+
+
+def state(*images: Image) -> State:
+    return State({}, {}, {}, {}, {each.name: each for each in images})
+
+
+@pytest.fixture
+def disk(cache: Path, tmp_path: Path) -> Path:
+    """Give the disk of a whole instance that has written a file, over a Debian."""
+    rootfs.root("13").mkdir(parents=True)
+    disk = tmp_path / "lab/disks/i-1"
+    whole.make_disk(disk, [rootfs.root("13")])
+    (disk / "upper/file").write_text("mine")
+    return disk
+
+
+def test_what_an_instance_has_written_becomes_an_image_for_every_lab(
+    disk: Path, tmp_path: Path
+) -> None:
+    bakery, other = Bakery(disk.parent), Bakery(tmp_path / "other/disks")
+    (tmp_path / "other").mkdir()
+    assert bakery.whole("i-1")
+    assert not bakery.whole("i-2")
+    bakery.bake(state(image("a/b (c)")))
+    layer, *below = rootfs.layers("a/b (c)")
+    assert (layer / "file").read_text() == "mine"
+    assert layer.parent.parent == rootfs.baked()
+    assert layer.parent.stat().st_mode & 0o077 == 0
+    assert below == [rootfs.root("13")]
+    assert whole.kept(disk) == (layer, *below)
+    assert not list((disk / "upper").iterdir())
+    assert other.found() == bakery.found() == [image("a/b (c)")]
+    bakery.bake(state(image("a/b (c)")))  # is there
+    assert rootfs.layers("a/b (c)")[0] == layer
+
+    bakery.forget(["ami-1"])
+    assert other.found() == []
+    assert other.remembered() == [image("a/b (c)")]
+    with pytest.raises(MissingTool):
+        rootfs.layers("a/b (c)")
+    assert (layer / "file").exists()  # the instance's own
+    bakery.bake(state(image("a/b (c)")))
+    assert rootfs.layers("a/b (c)")[1:] == (layer, *below)
+
+
+def test_on_another_file_system_it_is_copied(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(path: Path, to: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(baked, "_rename", rename)
+        Bakery(disk.parent).bake(state(image()))
+    layer, _ = rootfs.layers("an image")
+    assert (layer / "file").read_text() == (disk / "upper/file").read_text() == "mine"
+    assert whole.kept(disk) == (rootfs.root("13"),)
+    assert not (disk / "moving").exists()
+
+
+def test_one_that_cannot_be_made_leaves_the_disk_as_it_was(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(path: Path, to: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(baked, "_rename", rename)
+    with pytest.raises(OSError, match="No space left"):
+        Bakery(disk.parent).bake(state(image()))
+    assert list(rootfs.baked().iterdir()) == []
+    assert (disk / "upper/file").read_text() == "mine"
+    assert sorted(path.name for path in disk.iterdir()) == ["layers", "upper", "work"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_killed_in_the_middle_the_disk_has_its_files(
+    moved: bool, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(path: Path, to: Path) -> None:
+        if moved:
+            path.rename(to)
+        raise KeyboardInterrupt
+
+    layer = tmp_path / "layer"
+    monkeypatch.setattr(baked, "_rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        baked.move(disk, layer)
+    Bakery(disk.parent).mend()
+    assert whole.kept(disk) == ((layer,) if moved else ()) + (rootfs.root("13"),)
+    assert ((layer if moved else disk / "upper") / "file").read_text() == "mine"
+    assert (disk / "upper").is_dir()
+    assert (disk / "work").is_dir()
+    assert not (disk / "moving").exists()
+
+
+def test_a_layer_that_is_gone_is_said_and_not_booted_without(disk: Path) -> None:
+    Bakery(disk.parent).bake(state(image()))
+    layer, _ = rootfs.layers("an image")
+    for instance in ("i-1", "i-new"):
+        assert boot._layers(disk.with_name(instance), "an image")[0] == str(layer)
+    (layer / "file").unlink()
+    layer.rmdir()
+    for instance in ("i-1", "i-new"):
+        with pytest.raises(MissingTool, match=instance) as caught:
+            boot._layers(disk.with_name(instance), "an image")
+        assert caught.value.seen == f"no {layer}"
