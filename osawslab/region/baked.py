@@ -1,8 +1,8 @@
 """Images that are made of instances: CreateImage, and where every lab of this machine finds them.
 
 An image is a folder of the cache, with `layer/`, what its instance had written, and `about.json`,
-which is written last: an image exists from then on. What was made of an instance without a copy
-is that instance's too; so a layer stays where it is when its image is deregistered.
+which is written last: an image exists from then on. A layer outlives its image while an instance
+or another image is laid over it: those are the links in `users/`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import contextlib
 import errno
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,6 +48,24 @@ def _room(name: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def use(user: Path, layers: Iterable[Path]) -> None:
+    """Note who is laid over the layers: the disk of an instance, or the folder of an image."""
+    for layer in layers:
+        users = layer.parent / "users"
+        if users.is_dir():
+            with contextlib.suppress(FileExistsError):
+                (users / sha256(str(user).encode()).hexdigest()[:16]).symlink_to(user)
+
+
+def sweep() -> None:
+    """Remove what no image is and nobody is laid over."""
+    for users in list(rootfs.baked().glob("*/users")):
+        if not (users.parent / "about.json").exists() and not any(
+            link.exists() for link in users.iterdir()
+        ):
+            shutil.rmtree(users.parent, ignore_errors=True)
 
 
 def mend(disk: Path) -> None:
@@ -96,6 +116,7 @@ class Bakery:
         if self._disks.is_dir():
             for disk in self._disks.iterdir():
                 mend(disk)
+        sweep()
 
     def whole(self, instance: str) -> bool:
         """Say whether an instance is a whole operating system."""
@@ -127,6 +148,11 @@ class Bakery:
         disk, layer = self._disks / image.source, folder / "layer"
         below = whole.kept(disk)
         try:
+            with tempfile.TemporaryDirectory(dir=folder) as work:
+                Path(work, "users").mkdir()
+                use(disk, [Path(work, "layer")])
+                Path(work, "users").rename(folder / "users")
+            use(folder, below)
             if image.copied or not move(disk, layer):
                 rootfs.bake(disk, layer)
             about = {**asdict(image), "layers": [str(each) for each in (layer, *below)]}
@@ -137,8 +163,8 @@ class Bakery:
             raise
 
     def forget(self, ids: Iterable[str]) -> None:
-        """Let images be no more, for every lab; instances that were made of them live on."""
+        """Let images be no more, for every lab; instances that are made of them live on."""
         for path, about in rootfs.abouts():
             if about["id"] in ids:
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+                path.unlink(missing_ok=True)
+        sweep()

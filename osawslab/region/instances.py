@@ -185,9 +185,10 @@ class Instances:
                 continue
             # Here, so that a full disk is the call's refusal.
             if boot.layers:
-                from osawslab.region import whole
+                from osawslab.region import baked, whole
 
                 whole.make_disk(Path(boot.disk), map(Path, boot.layers))
+                baked.use(Path(boot.disk), map(Path, boot.layers))
             else:
                 image.make_disk(Path(boot.disk))
             self._orders.send(json.dumps(asdict(boot)).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import version
@@ -196,6 +197,31 @@ def test_regions_do_not_share(moto: Moto) -> None:
     assert other.inventory().machines == {}
     assert all(subnet.zone.startswith("eu-west-1") for subnet in other.inventory().subnets.values())
     assert len(moto.inventory().machines) == 1
+
+
+def test_an_image_is_the_same_for_the_lab_that_made_it_and_for_another(moto: Moto) -> None:
+    [machine] = moto.inventory().machines.values()
+    how = {"InstanceId": machine.id, "Name": "x y", "TagSpecification.1.ResourceType": "image"}
+    how |= {"TagSpecification.1.Tag.1.Key": "k", "TagSpecification.1.Tag.1.Value": "v"}
+    twin = Moto("lab", "us-east-1")
+    twin.restore(moto.snapshot())
+    call(moto, "CreateImage", **how, sequence="4")
+    call(twin, "CreateImage", **how, sequence="9")
+    [image] = moto.inventory().made.values()
+    assert (image.name, image.tags, image.source) == ("x y", {"k": "v"}, machine.id)
+    assert twin.inventory().made == {image.id: image}
+    assert moto.inventory().machines[machine.id].boots == machine.boots + 1
+    other = Moto("other", "us-east-1")
+    other.show([image])
+    assert other.inventory().made == {image.id: replace(image, source="")}
+    assert image.id in other.inventory().images
+    other.show([])
+    assert not other.inventory().made
+    assert image.id not in other.inventory().images
+    other.show([image])
+    call(other, "DeregisterImage", ImageId=image.id)
+    other.show([image])
+    assert image.id not in other.inventory().images
 
 
 def test_the_limits_of_the_types() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -228,6 +229,23 @@ def test_what_an_instance_has_written_becomes_an_image_for_every_lab(
     assert (layer / "file").exists()  # the instance's own
     bakery.bake(state(image("a/b (c)")))
     assert rootfs.layers("a/b (c)")[1:] == (layer, *below)
+
+
+def test_a_layer_is_there_as_long_as_somebody_is_laid_over_it(disk: Path) -> None:
+    bakery, other = Bakery(disk.parent), disk.with_name("i-2")
+    bakery.bake(state(image()))
+    layers = rootfs.layers("an image")
+    whole.make_disk(other, layers)
+    baked.use(other, layers)
+    bakery.forget(["ami-1"])
+    bakery.bake(state(image("another", "i-2", id="ami-2")))
+    shutil.rmtree(other)
+    baked.sweep()
+    assert all(layer.is_dir() for layer in (*layers, *rootfs.layers("another")))
+    shutil.rmtree(disk)
+    bakery.forget(["ami-2"])
+    baked.sweep()  # the lower one has lost its last user only now
+    assert list(rootfs.baked().iterdir()) == []
 
 
 def test_on_another_file_system_it_is_copied(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

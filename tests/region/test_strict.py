@@ -120,6 +120,22 @@ def other_attachment(lab: Lab) -> None:
 
 
 REFUSALS = {
+    "image of a light instance": (
+        lambda lab: lab.ec2.create_image(InstanceId=lab.i, Name="an image"),
+        "UnsupportedOperation",
+        "The instance '.*' is not a whole operating system, so the local region makes no image of "
+        "it.",
+    ),
+    "image with a bad name": (
+        lambda lab: lab.ec2.create_image(InstanceId=lab.i, Name="ab"),
+        "InvalidAMIName.Malformed",
+        "AMI names must be between 3 and 128 characters long, .*",
+    ),
+    "somebody else's image": (
+        lambda lab: lab.ec2.deregister_image(ImageId=AMI),
+        "AuthFailure",
+        f"Not authorized for image:{AMI}",
+    ),
     "an index taken": (
         lambda lab: lab.attach(lab.eni(), 0),
         "InvalidParameterValue",
