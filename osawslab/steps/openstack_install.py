@@ -10,7 +10,7 @@ from osawslab.cloud.openstack import accounts, api, parts
 from osawslab.cloud.openstack import facts as installed
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import ACCOUNTS, FOLDER, SECRETS, Part
-from osawslab.errors import LabTimeout, MissingTool, StepNotReady
+from osawslab.errors import LabTimeout, MissingTool, StepFailed, StepNotReady
 from osawslab.host.ssh import SshHost
 from osawslab.report import Action, Check, Table
 from osawslab.steps.site import Shown, Site
@@ -133,7 +133,18 @@ def _action(site: Site, host: SshHost, part: Part) -> Action:
         return Action("openstack", part.why, part.script, make)
     # One at a time: also behind the script of a run whose connection was cut off.
     run = f"mkdir -p -m 700 {FOLDER} && flock {FOLDER} bash -euo pipefail"
-    return Action("instance", part.why, part.command, lambda: host.run(run, part.command))
+
+    def do() -> None:
+        try:
+            host.run(run, part.command)
+        except StepFailed as error:
+            raise StepFailed(
+                f"OpenStack's part {part.name} could not be done",
+                seen=error.seen,
+                next="lab.install_cloud() goes on from there",
+            ) from error
+
+    return Action("instance", part.why, part.command, do)
 
 
 def _alive(seen: Seen) -> bool:

@@ -37,7 +37,8 @@ COMPUTE = (
     "glance-api", "placement-api", "nova-api", "nova-api-metadata", "nova-conductor",
     "nova-scheduler", "nova-compute",
 )  # fmt: skip
-BASE = ("mariadb", "memcached", "rabbitmq-server", "openvswitch-switch", "libvirtd")
+# libvirtd ends when nobody has asked it anything for two minutes; its socket starts it again.
+BASE = ("mariadb", "memcached", "rabbitmq-server", "openvswitch-switch", "libvirtd.socket")
 SERVICES = (*BASE, "keystone", "neutron-api", "neutron-rpc-server", *AGENTS, *COMPUTE)
 # A file with a database in it that is not ours is somebody else's OpenStack.
 CONFIGURED = ("/etc/keystone/keystone.conf", "/etc/neutron/neutron.conf", "/etc/nova/nova.conf")
