@@ -38,7 +38,7 @@ def _image(about: dict[str, Any]) -> Image:
 
 def _room(name: str) -> Path:
     """Make a folder for an image of this name; a deregistered one's may be there."""
-    stem = quote(name, safe=" ()[]@'").replace(".", "%2E")
+    stem = quote(name, safe=" ()[]@'").replace(".", "%2E")[:200]  # a file's name has 255
     number = 1
     while True:
         folder = rootfs.baked() / (stem if number == 1 else f"{stem}~{number}")

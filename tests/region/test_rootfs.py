@@ -231,6 +231,14 @@ def test_what_an_instance_has_written_becomes_an_image_for_every_lab(
     assert rootfs.layers("a/b (c)")[1:] == (layer, *below)
 
 
+@pytest.mark.parametrize("name", ["../..", "/" * 128, ".new-x", "it's @[1] (a_b)"])
+def test_every_name_that_ec2_allows_has_a_folder(name: str, disk: Path) -> None:
+    Bakery(disk.parent).bake(state(image(name)))
+    layer = rootfs.layers(name)[0]
+    assert layer.parent.parent == rootfs.baked()
+    assert (layer / "file").exists()
+
+
 def test_a_layer_is_there_as_long_as_somebody_is_laid_over_it(disk: Path) -> None:
     bakery, other = Bakery(disk.parent), disk.with_name("i-2")
     bakery.bake(state(image()))
