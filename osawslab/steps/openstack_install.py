@@ -167,9 +167,12 @@ def _wait(site: Site, host: SshHost) -> None:
                     each.state == "up" for each in told.compute.services(binary="nova-compute")
                 ):
                     host.run("runuser -u nova -- nova-manage cell_v2 discover_hosts")
-            if not _missing(agents) and any(state == "up" for _, _, state in hypervisors):
+            up = any(state == "up" for _, _, state in hypervisors)
+            down = (*_missing(agents), *(() if up else ("no hypervisor is up",)))
+            down = down or installed.read(host).down  # one that was restarted is alive for a while
+            if not down:
                 return
-            said = ", ".join(_missing(agents)) or "no hypervisor is up"
+            said = ", ".join(down)
         except (StepNotReady, OSError) as error:
             said = str(error)
         if time.monotonic() > deadline:
