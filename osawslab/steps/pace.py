@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+KEPT_SECONDS = 1.0  # and what takes less is many and small
 WORTH_SECONDS = 10.0  # nobody waits for less with a watch in the hand
 
 
@@ -24,20 +25,19 @@ class Pace:
             self.known = {str(key): float(value) for key, value in found.items()}
 
     def left(self, step: str, whys: Sequence[str]) -> str:
-        """Say how long these actions will take; "" where one is unknown, or where it is short.
+        """Say how long these actions will take; "" where that is short, or where they never
+        went through here to the last one. What took no time is not kept, and counts as none.
 
         >>> pace = Pace(None)
         >>> pace.known = {"networks: a VM": 95.0}
-        >>> pace.left("networks", ["a VM"])
+        >>> pace.left("networks", ["a name", "a VM"])
         ' (about 2 min left, by the last run)'
         >>> pace.left("networks", ["a VM", "another"])
         ''
         """
-        seconds = [self.known.get(f"{step}: {why}") for why in whys]
-        if None in seconds:
-            return ""
-        total = sum(each for each in seconds if each is not None)
-        if total < WORTH_SECONDS:
+        seconds = [self.known.get(f"{step}: {why}", 0.0) for why in whys]
+        total = sum(seconds)
+        if total < WORTH_SECONDS or not seconds[-1]:
             return ""
         span = f"{total / 60:.0f} min" if total >= 90 else f"{total:.0f} s"
         return f" (about {span} left, by the last run)"
@@ -47,7 +47,9 @@ class Pace:
         """Time an action; one that fails is not counted."""
         started = time.monotonic()
         yield
-        self.known[f"{step}: {why}"] = round(time.monotonic() - started, 1)
+        seconds = time.monotonic() - started
+        if seconds >= KEPT_SECONDS:
+            self.known[f"{step}: {why}"] = round(seconds, 1)
 
     def keep(self) -> None:
         """Write the file, whole or not at all; where it cannot be written, nothing is lost."""

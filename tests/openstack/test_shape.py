@@ -26,7 +26,7 @@ ONLY_REAL = {
     r"route default .* static": "the agent writes who made the route",
     r"link QR mtu 1450": "the tenant network is VXLAN, whose headers take 50 bytes",
     r"netns qdhcp-ID": "a VM of Nova's asks for its address; the hand-built one has it",
-    r"port br-int tap\S+ 2 internal": "the DHCP server's port",
+    r"port br-int tap\S+ tenant internal": "the DHCP server's port",
     r"port br-(int|tun) patch-(tun|int) 0 patch": "the way to other hosts, of which there are none",
     r"bridge br-tun .*": "the bridge for them",
 }
@@ -74,11 +74,15 @@ def shape(lab: Lab) -> set[str]:
         lines.add(f"link {named(link.name)} mtu {link.mtu}")
     for name in cloud.host.netns:
         lines.add(f"netns {named(name)}")
-    for name, bridge in (cloud.host.bridges or {}).items():
+    bridges = cloud.host.bridges or {}
+    inner = bridges[called.integration].ports
+    # The agent numbers its local VLANs in the order in which it meets the networks.
+    vlans = {inner[called.gateway]: "provider", inner[called.inner]: "tenant"}
+    for name, bridge in bridges.items():
         lines.add(f"bridge {name} {bridge.datapath}")
         for port, tag in bridge.ports.items():
             kind = cloud.host.port_types.get(port) or "system"
-            lines.add(f"port {name} {named(port)} {tag} {kind}")
+            lines.add(f"port {name} {named(port)} {vlans.get(tag, tag)} {kind}")
     return lines
 
 

@@ -18,7 +18,7 @@ def test_what_was_kept_is_known_to_the_next_run(tmp_path: Path) -> None:
     pace.known["networks: a VM"] = 40.0
     pace.keep()
     again = Pace(tmp_path / "pace.json")
-    assert again.left("networks", ["a VM", "soon"]) == " (about 40 s left, by the last run)"
+    assert again.left("networks", ["soon", "a VM"]) == " (about 40 s left, by the last run)"
     assert again.left("networks", ["soon"]) == ""
     assert again.left("networks", ["a VM", "never done"]) == ""
     assert [path.name for path in tmp_path.iterdir()] == ["pace.json"]
