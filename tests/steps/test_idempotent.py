@@ -49,11 +49,11 @@ def calls(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Calls:
     counted = Calls()
     plain, client = SshHost.plain, lab.client("ec2")
 
-    def counting(self: SshHost, command: str) -> str:
+    def counting(self: SshHost, command: str, *shown: str) -> str:
         looks = "exec(zlib.decompress" in command or command in ("hostname", "true")
         if not looks:
             counted.made.append(command)
-        return plain(self, command)
+        return plain(self, command, *shown)
 
     def before(model: Any, **_: Any) -> None:
         if not model.name.startswith(LOOKS):
@@ -99,7 +99,7 @@ def killed_at(
     monkeypatch: pytest.MonkeyPatch, number: int, after: bool
 ) -> Callable[[Site, str, tuple[Action, ...]], None]:
     """Have the step's process end before or after its action of that number."""
-    do = steps._do
+    do = steps.apply
 
     def dying(site: Site, step: str, actions: tuple[Action, ...]) -> None:
         def last() -> None:
@@ -109,7 +109,7 @@ def killed_at(
 
         do(site, step, (*actions[:number], replace(actions[number], do=last)))
 
-    monkeypatch.setattr(steps, "_do", dying)
+    monkeypatch.setattr(steps, "apply", dying)
     return dying
 
 
