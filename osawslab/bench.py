@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osawslab.errors import BadSetting, StepFailed
 from osawslab.report import Table
+
+if TYPE_CHECKING:
+    from osawslab.lab import Lab
 
 ROUND_TRIPS = 20
 # Three hosts on a Linux bridge, started and stopped; what Mininet's own examples do.
@@ -54,6 +57,13 @@ def _seconds(do: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def _run_all(lab: Lab) -> None:
+    for step in lab.steps:
+        report = lab.run(step)
+        if not report.ok:
+            raise StepFailed(f"{step} does not hold", seen=report.text)
+
+
 def tour() -> dict[str, float | None]:
     """Measure the tour, in seconds: first SSH command, whole, unchanged, teardown, round trip.
 
@@ -66,21 +76,15 @@ def tour() -> dict[str, float | None]:
     with _own_place():
         lab = Lab("bench", target="local")
 
-        def run_all() -> None:
-            for step in lab.steps:
-                report = lab.run(step)
-                if not report.ok:
-                    raise StepFailed(f"{step} does not hold", seen=report.text)
-
         try:
             started = time.perf_counter()
             lab.provision()
             host = lab.host()
             host.plain("true")
             first = time.perf_counter() - started
-            run_all()
+            _run_all(lab)
             whole = time.perf_counter() - started
-            unchanged = _seconds(run_all)
+            unchanged = _seconds(lambda: _run_all(lab))
             trips = sorted(_seconds(lambda: host.plain("true")) for _ in range(ROUND_TRIPS))
             lab.close()
             teardown = _seconds(lambda: local.remove("bench"))
@@ -161,19 +165,13 @@ def openstack() -> dict[str, Any] | None:
         }
         labs["bench"].progress = watch
 
-        def run_all(name: str) -> None:
-            for step in labs[name].steps:
-                report = labs[name].run(step)
-                if not report.ok:
-                    raise StepFailed(f"{step} does not hold", seen=report.text)
-
         try:
-            cold = _seconds(lambda: run_all("bench"))
-            unchanged = _seconds(lambda: run_all("bench"))
+            cold = _seconds(lambda: _run_all(labs["bench"]))
+            unchanged = _seconds(lambda: _run_all(labs["bench"]))
             peak = cgroup.peak(cgroup.name("bench"))
             labs["bench"].bake()
             local.remove("bench")
-            baked = _seconds(lambda: run_all("baked"))
+            baked = _seconds(lambda: _run_all(labs["baked"]))
         finally:
             for name, lab in labs.items():
                 lab.close()

@@ -142,10 +142,14 @@ def host_key(ec2: Any, instance_id: str) -> str:
     return str(json.loads(text.partition("\n")[2])["ssh_keys"]["ed25519_public"])
 
 
+def _type(ec2: Any, instance_type: str) -> dict[str, Any]:
+    [found] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    return dict(found)
+
+
 def ena(ec2: Any, instance_type: str) -> bool:
     """Say whether an instance type's NICs need the ena driver, as every Nitro type's do."""
-    found = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
-    return bool(found["NetworkInfo"]["EnaSupport"] == "required")
+    return bool(_type(ec2, instance_type)["NetworkInfo"]["EnaSupport"] == "required")
 
 
 MADE_OF = "osawslab:made-of"  # the tag of a prepared image: the hash of what it was made from
@@ -153,8 +157,8 @@ MADE_OF = "osawslab:made-of"  # the tag of a prepared image: the hash of what it
 
 def nests(ec2: Any, instance_type: str) -> bool:
     """Say whether an instance type can carry virtual machines (ProcessorInfo, EC2 API)."""
-    [found] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
-    features = found.get("ProcessorInfo", {}).get("SupportedFeatures", [])
+    processor = _type(ec2, instance_type).get("ProcessorInfo", {})
+    features = processor.get("SupportedFeatures", [])
     return "nested-virtualization" in features
 
 

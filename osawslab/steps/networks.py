@@ -6,6 +6,7 @@ from osawslab.cloud import handbuilt, router, vm
 from osawslab.cloud.handbuilt import Cloud, Want
 from osawslab.errors import StepNotReady
 from osawslab.report import Action, Check, Table
+from osawslab.settings import Settings
 from osawslab.steps import work
 from osawslab.steps.site import Shown, Site
 from osawslab.steps.work import Ground
@@ -44,13 +45,7 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
     own = [a.partition("/")[0] for a in nic.addresses] if nic else []
     return (
         *router_checks(cloud),
-        Check(
-            f"{settings.vm_name}'s address",
-            settings.vm_address,
-            ", ".join(own) or "none",
-            settings.vm_address in own,
-            next,
-        ),
+        vm_address(settings, own),
         Check(
             f"{settings.vm_name}'s SSH server",
             "listens",
@@ -58,6 +53,17 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
             vm_netns.listens,
             next,
         ),
+    )
+
+
+def vm_address(settings: Settings, own: list[str]) -> Check:
+    """Hold the VM's addresses against the settings, whoever made it."""
+    return Check(
+        f"{settings.vm_name}'s address",
+        settings.vm_address,
+        ", ".join(own) or "none",
+        settings.vm_address in own,
+        "lab.networks()",
     )
 
 

@@ -148,7 +148,11 @@ def _action(site: Site, host: SshHost, part: Part) -> Action:
 
 
 def _alive(seen: Seen) -> bool:
-    return not _missing(seen.agents) and any(state == "up" for _, _, state in seen.hypervisors)
+    return not _missing(seen.agents) and _up(seen.hypervisors)
+
+
+def _up(hypervisors: tuple[tuple[str, str, str], ...]) -> bool:
+    return any(state == "up" for _, _, state in hypervisors)
 
 
 def _missing(agents: tuple[tuple[str, bool], ...]) -> list[str]:
@@ -167,7 +171,7 @@ def _wait(site: Site, host: SshHost) -> None:
                     each.state == "up" for each in told.compute.services(binary="nova-compute")
                 ):
                     host.run("runuser -u nova -- nova-manage cell_v2 discover_hosts")
-            up = any(state == "up" for _, _, state in hypervisors)
+            up = _up(hypervisors)
             down = (*_missing(agents), *(() if up else ("no hypervisor is up",)))
             down = down or installed.read(host).down  # one that was restarted is alive for a while
             if not down:
@@ -217,7 +221,7 @@ def checks(site: Site, seen: Seen) -> tuple[Check, ...]:
             "Nova's hypervisor",
             "up",
             ", ".join(up) or "none",
-            any(state == "up" for _, _, state in seen.hypervisors),
+            _up(seen.hypervisors),
             next,
         ),
     )

@@ -146,13 +146,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     says = bool(found and found.host_key)
     return (
         *networks.router_checks(facts.ground.cloud),
-        Check(
-            f"{settings.vm_name}'s address",
-            settings.vm_address,
-            ", ".join(own) or "none",
-            settings.vm_address in own,
-            next,
-        ),
+        networks.vm_address(settings, own),
         Check(f"{settings.vm_name} in Nova", "ACTIVE", status, status == "ACTIVE", next),
         Check(
             f"{settings.vm_name}'s SSH server",
