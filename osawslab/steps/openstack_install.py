@@ -254,5 +254,5 @@ def undo(site: Site, seen: Seen) -> tuple[Action, ...]:
     """Stop the services and forget what they were made from; packages and databases stay."""
     if not seen.installed.stamps:
         return ()
-    stop = f"systemctl stop {' '.join(parts.SERVICES)}; rm -f {FOLDER}/*.stamp"
+    stop = f"systemctl stop {' '.join(parts.SERVICES)}; rm -f {FOLDER}/*.stamp {parts.READY}"
     return (Action("instance", "OpenStack stops", stop, lambda: seen.host.run(stop)),)

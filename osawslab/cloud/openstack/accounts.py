@@ -40,24 +40,31 @@ def make(cloud: Any, address: str, password: str) -> None:
     project = identity.find_project("service") or identity.create_project(
         name="service", domain_id="default"
     )
-    roles = [identity.find_role(role) for role in ROLES]
+    roles = {each.id: each for each in identity.roles() if each.name in ROLES}
     users = {each.name: each for each in identity.users()}
     services = {each.name: each for each in identity.services()}
+    endpoints = {(each.service_id, each.interface): each for each in identity.endpoints()}
+    given = {
+        (each.user["id"], each.role["id"])
+        for each in identity.role_assignments(scope_project_id=project.id)
+        if each.user
+    }
     for name, (kind, path) in SERVICES.items():
         user = users.get(name)
         if user is None:
             user = identity.create_user(name=name, password=password, domain_id="default")
         else:
             identity.update_user(user, password=password)
-        for role in roles:
-            identity.assign_project_role_to_user(project, user, role)
+        for role in roles.values():
+            if (user.id, role.id) not in given:
+                identity.assign_project_role_to_user(project, user, role)
         service = services.get(name) or identity.create_service(name=name, type=kind)
         url = f"http://{address}:{API_PORTS[kind]}{path}"
-        have = {each.interface: each for each in identity.endpoints(service_id=service.id)}
         for interface in INTERFACES:
-            if interface not in have:
+            there = endpoints.get((service.id, interface))
+            if there is None:
                 identity.create_endpoint(
                     service_id=service.id, interface=interface, url=url, region_id=REGION
                 )
-            elif have[interface].url != url:
-                identity.update_endpoint(have[interface], url=url)
+            elif there.url != url:
+                identity.update_endpoint(there, url=url)

@@ -51,6 +51,8 @@ def files(about: About) -> Mapping[str, str]:
     return {
         "/etc/keystone/keystone.conf": (
             f"[database]\nconnection={database('keystone', 'keystone')}\n[token]\nprovider=fernet\n"
+            # Each login costs a hash. More rounds make guessing slow: of 128 random bits, in vain.
+            "[identity]\npassword_hash_rounds=4\n"
         ),
         "/etc/glance/glance-api.conf": (
             f"[DEFAULT]\nworkers=1\n[database]\nconnection={database('glance', 'glance')}\n"
@@ -137,16 +139,24 @@ cgroup_controllers = []
 stdio_handler = "file"
 """
 
+# What is enabled starts at boot, but not before this host has been configured: an image of
+# another host starts without its services.
+UNIT = """[Unit]
+ConditionPathExists={ready}
+"""
+# While all others load, each of them waits for a token.
+KEYSTONE_UNIT = """[Service]
+Nice=-10
+"""
 # An agent that starts before the API waits for its next try, a minute later.
-AGENT_UNIT = """[Unit]
-After=neutron-api.service neutron-rpc-server.service ovs-vswitchd.service
+AGENT_UNIT = """After=neutron-api.service neutron-rpc-server.service ovs-vswitchd.service
 [Service]
 TimeoutStartSec=300
 ExecStartPre=/bin/sh -c "until curl -s -o /dev/null http://{address}:9696/; do sleep 0.3; done"
 """
 # At boot the network comes first, and two cores are few.
-COMPUTE_UNIT = """[Unit]
-After=neutron-openvswitch-agent.service neutron-l3-agent.service neutron-dhcp-agent.service
+COMPUTE_UNIT = """After=neutron-openvswitch-agent.service neutron-l3-agent.service
+After=neutron-dhcp-agent.service
 [Service]
 TimeoutStartSec=300
 """

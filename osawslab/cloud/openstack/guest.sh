@@ -25,7 +25,7 @@ for program in /usr/sbin/dropbear /usr/bin/dropbearkey; do
 done
 number=0
 for name in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
-    failover net_failover virtio_net; do
+    failover net_failover virtio_net rng-core virtio-rng; do  # its SSH key waits for randomness
   file=$(find "$modules" -name "$name.ko*" | head -n 1)
   [ -n "$file" ] || continue  # built into this kernel
   target=root/modules/$number-$name.ko

@@ -17,6 +17,7 @@ from osawslab.cloud.openstack.configuration import About
 STATE = "/var/lib/osawslab"
 FOLDER = f"{STATE}/openstack"
 SECRETS = f"{FOLDER}/secrets"  # 0600
+READY = f"{FOLDER}/ready"  # the services may start
 ACCOUNTS = "accounts"
 SECRET_NAMES = (
     "DB_PASSWORD", "RABBIT_PASSWORD", "ADMIN_PASSWORD", "SERVICE_PASSWORD", "METADATA_SECRET",
@@ -39,7 +40,9 @@ COMPUTE = (
 )  # fmt: skip
 # libvirtd ends when nobody has asked it anything for two minutes; its socket starts it again.
 BASE = ("mariadb", "memcached", "rabbitmq-server", "openvswitch-switch", "libvirtd.socket")
-SERVICES = (*BASE, "keystone", "neutron-api", "neutron-rpc-server", *AGENTS, *COMPUTE)
+NEUTRON = ("neutron-api", "neutron-rpc-server")
+OWN = ("keystone", *NEUTRON, *AGENTS, *COMPUTE)
+SERVICES = (*BASE, *OWN)
 # A file with a database in it that is not ours is somebody else's OpenStack.
 CONFIGURED = ("/etc/keystone/keystone.conf", "/etc/neutron/neutron.conf", "/etc/nova/nova.conf")
 DATABASES = {
@@ -118,16 +121,24 @@ def parts(about: About, instance: str) -> tuple[Part, ...]:
 
 
 def packages() -> str:
-    """Write the installation; nothing is started before it is configured."""
+    """Write the installation; nothing is started before it is configured.
+
+    Each of hundreds of packages would compile its own Python modules, one after the other; done
+    at the end for all of them, every processor takes part.
+    """
     return f"""export DEBIAN_FRONTEND=noninteractive
 mkdir -p -m 700 {FOLDER}
+later=$(mktemp -d)
+ln -s /bin/true $later/py3compile
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
-trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+trap 'rm -rf /usr/sbin/policy-rc.d $later' EXIT
+export PATH=$later:$PATH
 dpkg --configure -a
 apt-get update -q
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
   -o DPkg::Lock::Timeout=120 {" ".join(PACKAGES)}
+python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages >/dev/null || true
 systemctl reload dbus  # polkit's rules are new, and libvirt asks polkit
 """
 
@@ -204,11 +215,17 @@ def configure(about: About) -> str:
         for service, path in UWSGI.items()
         for threads in (8 if service == "keystone" else 1,)
     )
+    ready = configuration.UNIT.format(ready=READY)
     waits = configuration.AGENT_UNIT.format(address=about.address)
     units = "".join(
         f"mkdir -p /etc/systemd/system/{unit}.service.d\n"
-        f"write /etc/systemd/system/{unit}.service.d/osawslab.conf <<'END'\n{text}END\n"
-        for names, text in ((AGENTS, waits), (COMPUTE, configuration.COMPUTE_UNIT))
+        f"write /etc/systemd/system/{unit}.service.d/osawslab.conf <<'END'\n{ready}{more}END\n"
+        for names, more in (
+            (("keystone",), configuration.KEYSTONE_UNIT),
+            (NEUTRON, ""),
+            (AGENTS, waits),
+            (COMPUTE, configuration.COMPUTE_UNIT),
+        )
         for unit in names
     )
     return f"""{CHANGES}. {SECRETS}
@@ -251,16 +268,30 @@ as nova nova-manage db sync
 
 
 def identity(about: About) -> str:
-    """Write Keystone's keys and its first account; all others are made through its API."""
+    """Write Keystone's keys and its first account; all others are made through its API.
+
+    Who needs no account to start begins now, beside that: on two cores, loading is what takes time.
+    A key is 32 random bytes in URL-safe base64, 0 the next one and 1 the first in use (Keystone's
+    manual, "Fernet key repository"); `fernet_setup` would load all of Keystone for that, twice.
+    """
     url = f"http://{about.address}:5000/v3/"
-    keys = "--keystone-user keystone --keystone-group keystone"
+    early = " ".join(name for name in OWN if name != "nova-compute")
     return f""". {SECRETS}
-rm -rf /etc/keystone/fernet-keys /etc/keystone/credential-keys
-keystone-manage fernet_setup {keys}
-keystone-manage credential_setup {keys}
+systemctl daemon-reload
+for folder in fernet-keys credential-keys; do
+  rm -rf /etc/keystone/$folder
+  install -d -m 700 -o keystone -g keystone /etc/keystone/$folder
+  for key in 0 1; do
+    (umask 077; openssl rand -base64 32 | tr '+/' '-_' | tr -d '\\n' > /etc/keystone/$folder/$key)
+    chown keystone:keystone /etc/keystone/$folder/$key
+  done
+done
+touch {READY}
+systemctl reset-failed
+systemctl try-restart --no-block keystone
+systemctl start --no-block {early}
 OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD keystone-manage bootstrap --bootstrap-admin-url {url} \\
   --bootstrap-internal-url {url} --bootstrap-public-url {url} --bootstrap-region-id RegionOne
-systemctl restart keystone
 timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
 """
 
@@ -269,9 +300,8 @@ def start() -> str:
     """Write the start of all services; the last words of one that does not run are the error."""
     services = " ".join(SERVICES)
     return f"""systemctl daemon-reload
+touch {READY}
 systemctl reset-failed
-systemctl -q enable {services} 2>/dev/null
-systemctl start --no-block {services}
 systemctl start {services} || true
 for unit in {services}; do
   systemctl -q is-active $unit && continue
@@ -286,9 +316,8 @@ def forget() -> str:
 
     Instances of the image start what is configured anew for them first, and the rest then.
     """
-    own = " ".join(name for name in SERVICES if name not in BASE)
-    return f"""systemctl stop {own}
-systemctl -q disable {own} 2>/dev/null
+    return f"""systemctl stop {" ".join(OWN)}
+rm -f {READY}
 echo INSTANCE=none > {SECRETS}
 cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
 apt-get clean
