@@ -24,8 +24,11 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def lab(home: Path) -> Iterator[Lab]:
-    """Give the lab; nothing is made before a test makes it."""
-    with Lab("real", cloud="openstack", image="debian") as made:
+    """Give the lab; nothing is made before a test makes it.
+
+    It starts from the image of an earlier run where the cache has one of this very installer.
+    """
+    with Lab("real", cloud="openstack") as made:
         yield made
 
 

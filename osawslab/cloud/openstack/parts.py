@@ -133,11 +133,10 @@ ln -s /bin/true $later/py3compile
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 trap 'rm -rf /usr/sbin/policy-rc.d $later' EXIT
-export PATH=$later:$PATH
-dpkg --configure -a
+PATH=$later:$PATH dpkg --configure -a
 apt-get update -q
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
-  -o DPkg::Lock::Timeout=120 {" ".join(PACKAGES)}
+  -o DPkg::Lock::Timeout=120 -o DPkg::Path=$later:$PATH {" ".join(PACKAGES)}
 python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages >/dev/null || true
 systemctl reload dbus  # polkit's rules are new, and libvirt asks polkit
 """
