@@ -19,10 +19,14 @@ class Pace:
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
-        self.known: dict[str, float] = {}
+        self.known = self._read()
+        self._taken: dict[str, float] = {}
+
+    def _read(self) -> dict[str, float]:
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-            found = json.loads(file.read_text()) if file else {}
-            self.known = {str(key): float(value) for key, value in found.items()}
+            found = json.loads(self.file.read_text()) if self.file else {}
+            return {str(key): float(value) for key, value in found.items()}
+        return {}
 
     def left(self, step: str, whys: Sequence[str]) -> str:
         """Say how long these actions will take; "" where that is short, or where they never
@@ -49,15 +53,16 @@ class Pace:
         yield
         seconds = time.monotonic() - started
         if seconds >= KEPT_SECONDS:
-            self.known[f"{step}: {why}"] = round(seconds, 1)
+            self._taken[f"{step}: {why}"] = round(seconds, 1)
 
     def keep(self) -> None:
-        """Write the file, whole or not at all; where it cannot be written, nothing is lost."""
-        if self.file is None or max(self.known.values(), default=0.0) < WORTH_SECONDS:
+        """Add to the file, whole or not at all; where it cannot be written, nothing is lost."""
+        known = {**self._read(), **self._taken}  # other labs have written meanwhile
+        if self.file is None or not self._taken or max(known.values()) < WORTH_SECONDS:
             return
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             descriptor, part = tempfile.mkstemp(dir=self.file.parent, prefix=".pace-")
             with os.fdopen(descriptor, "w") as file:
-                json.dump(self.known, file)
+                json.dump(known, file)
             Path(part).replace(self.file)
