@@ -30,13 +30,14 @@ CACHES = {{
     }}
 }}
 """
+# A static-map is looked at after the mount point has been taken off.
 UWSGI = f"""[uwsgi]
 plugins = python3
 http-socket = {ADDRESS}:{PORT}
 mount = {ROOT.rstrip("/")}=/usr/share/openstack-dashboard/wsgi.py
 manage-script-name = true
 need-app = true
-static-map = {ROOT}static={PAGES}/static
+static-map = /static={PAGES}/static
 add-header = Connection: close
 master = true
 processes = 1
