@@ -66,9 +66,8 @@ class Tunnel:
 
     def close(self) -> None:
         """Listen no more; connections that are open end by themselves."""
-        if self.open:
-            self._server.shutdown()
-            self._server.server_close()
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def _listen(host: SshHost, to: tuple[str, int], ports: Iterable[int]) -> _Server:

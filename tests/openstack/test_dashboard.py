@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect
 from osawslab import Lab
 from osawslab.cloud.openstack import horizon
 from osawslab.errors import LabBusy, StepNotReady
-from osawslab.report import Report
+from osawslab.report import Plan, Report
 from osawslab.steps import openstack_install
 
 END_SECONDS = 30.0
@@ -33,12 +33,23 @@ def lab(toured: Lab) -> Iterator[Lab]:
         yield made
 
 
+@dataclass(frozen=True)
+class Installation:
+    """What was planned and done, and when the other services had started before and after."""
+
+    plan: Plan
+    report: Report
+    before: str
+    after: str
+
+
 @pytest.fixture(scope="module")
-def installed(lab: Lab) -> Report:
-    """Install what is wanted; the report of the first time."""
+def installed(lab: Lab) -> Installation:
+    """Install what is wanted."""
+    plan, before = lab.plan("install_cloud"), since(lab)
     report = lab.install_cloud()
     assert report.ok
-    return report
+    return Installation(plan, report, before, since(lab))
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +72,14 @@ def test_a_lab_without_it_says_what_to_set(toured: Lab) -> None:
     assert 'dashboard = "yes"' in caught.value.next
 
 
-def test_only_its_part_is_installed_and_only_once(toured: Lab, lab: Lab) -> None:
-    [part, wait] = lab.plan("install_cloud").actions
+def test_only_its_part_is_installed_and_only_once(
+    toured: Lab, lab: Lab, installed: Installation
+) -> None:
+    [part, wait] = installed.plan.actions
     assert part.command.endswith("/dashboard.stamp\n")
     assert wait.where == "openstack"
-    before = since(lab)
-    report = lab.install_cloud()
-    assert report.ok
-    assert [each.why for each in report.actions] == [part.why, wait.why]
-    assert since(lab) == before
+    assert installed.report.actions == installed.plan.actions
+    assert installed.after == installed.before
     assert not lab.install_cloud().changed
     assert not toured.install_cloud().changed
 
@@ -189,13 +199,13 @@ def test_the_command_leads_there_until_ctrl_c_and_keeps_the_password(
 
 
 def test_the_password_is_seen_nowhere(
-    lab: Lab, installed: Report, home: Path, password: str
+    lab: Lab, installed: Installation, home: Path, password: str
 ) -> None:
     with lab.dashboard(0) as found:
-        seen = {"text": repr(found), "HTML": found._repr_html_(), "report": installed.text}
-    seen["report's HTML"] = installed._repr_html_()
-    for step in lab.steps:
-        seen[f"plan of {step}"] = repr(lab.plan(step))
+        seen = {"text": repr(found), "HTML": found._repr_html_()}
+    seen |= {"plan": repr(installed.plan), "plan's HTML": installed.plan._repr_html_()}
+    seen |= {"report": installed.report.text, "its HTML": installed.report._repr_html_()}
+    seen["checks"] = repr(lab.check("install_cloud"))
     seen["processes"] = lab.shell("ps -eww -o args").output
     seen["its own words"] = lab.shell(f"journalctl -q --no-pager -u {horizon.SERVICE}").output
     assert "Login successful" in seen["its own words"]
