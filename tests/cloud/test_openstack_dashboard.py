@@ -42,8 +42,7 @@ def test_it_serves_as_long_as_it_is_open_by_that_host_at_that_port(
     box: Box, shown: Dashboard
 ) -> None:
     port = shown.tunnel.port
-    assert shown.leads(box.host, None)
-    assert shown.leads(box.host, port)
+    assert all(shown.leads(box.host, each) for each in (None, 0, port))
     assert not shown.leads(box.host, port + 1)
     assert not shown.leads(box.world.host(box.eip), None)
     shown.close()

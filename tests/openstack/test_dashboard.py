@@ -27,8 +27,8 @@ END_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
-def lab(toured: Lab) -> Iterator[Lab]:
-    """Give the same lab, but with a dashboard wanted."""
+def wanted(toured: Lab) -> Iterator[Lab]:
+    """Give the same wanted, but with a dashboard wanted."""
     with Lab(**{**asdict(toured.settings), "dashboard": "yes"}) as made:
         yield made
 
@@ -44,12 +44,12 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installed(lab: Lab) -> Installation:
+def installed(wanted: Lab) -> Installation:
     """Install what is wanted."""
-    plan, before = lab.plan("install_cloud"), since(lab)
-    report = lab.install_cloud()
+    plan, before = wanted.plan("install_cloud"), since(wanted)
+    report = wanted.install_cloud()
     assert report.ok
-    return Installation(plan, report, before, since(lab))
+    return Installation(plan, report, before, since(wanted))
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def password(toured: Lab) -> str:
     return found
 
 
-def since(lab: Lab) -> str:
+def since(wanted: Lab) -> str:
     """Say when the other services have started."""
     names = " ".join(openstack_install.parts.SERVICES)
-    return lab.shell(f"systemctl show -p ActiveEnterTimestampMonotonic {names}").output
+    return wanted.shell(f"systemctl show -p ActiveEnterTimestampMonotonic {names}").output
 
 
 def test_a_lab_without_it_says_what_to_set(toured: Lab) -> None:
@@ -73,38 +73,38 @@ def test_a_lab_without_it_says_what_to_set(toured: Lab) -> None:
 
 
 def test_only_its_part_is_installed_and_only_once(
-    toured: Lab, lab: Lab, installed: Installation
+    toured: Lab, wanted: Lab, installed: Installation
 ) -> None:
     [part, wait] = installed.plan.actions
     assert part.command.endswith("/dashboard.stamp\n")
     assert wait.where == "openstack"
     assert installed.report.actions == installed.plan.actions
     assert installed.after == installed.before
-    assert not lab.install_cloud().changed
+    assert not wanted.install_cloud().changed
     assert not toured.install_cloud().changed
 
 
 @pytest.mark.usefixtures("installed")
-def test_it_serves_this_host_alone_and_keeps_its_key_to_itself(lab: Lab) -> None:
-    listens = lab.shell("ss -Hltnp").output.splitlines()
+def test_it_serves_this_host_alone_and_keeps_its_key_to_itself(wanted: Lab) -> None:
+    listens = wanted.shell("ss -Hltnp").output.splitlines()
     ours = [line.split()[3] for line in listens if f":{horizon.PORT} " in line]
     assert ours == [f"127.0.0.1:{horizon.PORT}"]
     assert not [line for line in listens if "apache" in line]
-    assert lab.shell(f"stat -c %a:%U {horizon.SECRET_KEY}").output == "600:www-data"
+    assert wanted.shell(f"stat -c %a:%U {horizon.SECRET_KEY}").output == "600:www-data"
     # A master and one worker.
-    assert len(lab.shell("pgrep -u www-data uwsgi").output.split()) == 2
+    assert len(wanted.shell("pgrep -u www-data uwsgi").output.split()) == 2
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_service_that_has_stopped_is_seen_and_started_again(lab: Lab, toured: Lab) -> None:
-    lab.shell(f"systemctl stop {horizon.SERVICE}")
-    seen = {check.what: check.seen for check in lab.check("install_cloud").checks if not check}
+def test_a_service_that_has_stopped_is_seen_and_started_again(wanted: Lab, toured: Lab) -> None:
+    wanted.shell(f"systemctl stop {horizon.SERVICE}")
+    seen = {check.what: check.seen for check in wanted.check("install_cloud").checks if not check}
     assert seen["services"] == f"down: {horizon.SERVICE}"
     assert toured.check("install_cloud")  # which is not to have it
     with pytest.raises(StepNotReady) as caught:
-        lab.dashboard()
+        wanted.dashboard()
     assert "inactive" in caught.value.seen
-    assert lab.install_cloud().ok
+    assert wanted.install_cloud().ok
 
 
 def sign_in(page: Page, password: str) -> None:
@@ -115,8 +115,8 @@ def sign_in(page: Page, password: str) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_person_signs_in_and_sees_router_and_vm(lab: Lab, home: Path, password: str) -> None:
-    with lab.dashboard(0) as found, browser(home) as seen:
+def test_a_person_signs_in_and_sees_router_and_vm(wanted: Lab, home: Path, password: str) -> None:
+    with wanted.dashboard(0) as found, browser(home) as seen:
         page = seen.page()
         page.goto(found.url)
         sign_in(page, "not " + password)
@@ -130,11 +130,13 @@ def test_a_person_signs_in_and_sees_router_and_vm(lab: Lab, home: Path, password
         router = page.get_by_role("row").filter(has=page.get_by_role("link", name="router1"))
         expect(router).to_contain_text("Active")
         router.get_by_role("link", name="router1").click()
-        expect(page.get_by_text(lab.settings.provider_address).first).to_be_visible()
+        expect(page.get_by_text(wanted.settings.provider_address).first).to_be_visible()
 
         page.goto(f"{found.url}project/instances/")
-        vm = page.get_by_role("row").filter(has=page.get_by_role("link", name=lab.settings.vm_name))
-        expect(vm).to_contain_text(lab.settings.vm_address)
+        vm = page.get_by_role("row").filter(
+            has=page.get_by_role("link", name=wanted.settings.vm_name)
+        )
+        expect(vm).to_contain_text(wanted.settings.vm_address)
         expect(vm).to_contain_text("Running")
         assert seen.outside == []
         assert seen.errors == []
@@ -144,25 +146,25 @@ def test_a_person_signs_in_and_sees_router_and_vm(lab: Lab, home: Path, password
 
 
 @pytest.mark.usefixtures("installed")
-def test_it_is_the_same_until_it_is_closed(lab: Lab) -> None:
-    first = lab.dashboard()
-    assert lab.dashboard() is first
-    assert lab.dashboard(first.tunnel.port) is first
-    with Lab(lab.settings.name, cloud="openstack") as other, pytest.raises(LabBusy) as caught:
+def test_it_is_the_same_until_it_is_closed(wanted: Lab) -> None:
+    first = wanted.dashboard()
+    assert wanted.dashboard() is first
+    assert wanted.dashboard(first.tunnel.port) is first
+    with Lab(wanted.settings.name, cloud="openstack") as other, pytest.raises(LabBusy) as caught:
         other.dashboard(first.tunnel.port)
     assert str(first.tunnel.port) in caught.value.seen
     first.close()
-    with lab.dashboard() as again:
+    with wanted.dashboard() as again:
         assert again is not first
 
 
 @contextlib.contextmanager
-def command(lab: Lab, words: Path) -> Iterator[subprocess.Popen[str]]:
+def command(wanted: Lab, words: Path) -> Iterator[subprocess.Popen[str]]:
     """Run `osawslab dashboard` as a person does, until Ctrl-C."""
     with words.open("w") as stderr:
         process = subprocess.Popen(
             [*(sys.executable, "-P", "-m", "osawslab.cli", "dashboard", "--port=0"),
-             f"--name={lab.settings.name}"],
+             f"--name={wanted.settings.name}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True,
         )  # fmt: skip
     try:
@@ -174,10 +176,10 @@ def command(lab: Lab, words: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.usefixtures("installed")
 def test_the_command_leads_there_until_ctrl_c_and_keeps_the_password(
-    lab: Lab, tmp_path: Path, password: str
+    wanted: Lab, tmp_path: Path, password: str
 ) -> None:
     words = tmp_path / "words"
-    with command(lab, words) as process:
+    with command(wanted, words) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         url = re.fullmatch(r"open +(http://127\.0\.0\.1:\d+/horizon/)\n", said)
@@ -195,21 +197,21 @@ def test_the_command_leads_there_until_ctrl_c_and_keeps_the_password(
         assert password not in text
     # What it says to type shows the password, and nothing else does.
     [typed] = re.findall(r"^password +\S+ ssh .*-- (sudo .*)$", said, re.MULTILINE)
-    assert lab.host().plain(typed).strip() == password
+    assert wanted.host().plain(typed).strip() == password
 
 
 def test_the_password_is_seen_nowhere(
-    lab: Lab, installed: Installation, home: Path, password: str
+    wanted: Lab, installed: Installation, home: Path, password: str
 ) -> None:
-    with lab.dashboard(0) as found:
+    with wanted.dashboard(0) as found:
         seen = {"text": repr(found), "HTML": found._repr_html_()}
     seen |= {"plan": repr(installed.plan), "plan's HTML": installed.plan._repr_html_()}
     seen |= {"report": installed.report.text, "its HTML": installed.report._repr_html_()}
-    seen["checks"] = repr(lab.check("install_cloud"))
-    seen["processes"] = lab.shell("ps -eww -o args").output
-    seen["its own words"] = lab.shell(f"journalctl -q --no-pager -u {horizon.SERVICE}").output
+    seen["checks"] = repr(wanted.check("install_cloud"))
+    seen["processes"] = wanted.shell("ps -eww -o args").output
+    seen["its own words"] = wanted.shell(f"journalctl -q --no-pager -u {horizon.SERVICE}").output
     assert "Login successful" in seen["its own words"]
-    seen["its files"] = lab.shell("grep -r . /etc/openstack-dashboard").output
+    seen["its files"] = wanted.shell("grep -r . /etc/openstack-dashboard").output
     for path in (home / "state").rglob("*"):
         if "disks" not in path.parts and path.is_file():
             seen[str(path)] = path.read_text(errors="replace")

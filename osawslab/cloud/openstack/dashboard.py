@@ -35,8 +35,8 @@ class Dashboard:
 
     def leads(self, host: SshHost, port: int | None) -> bool:
         """Say whether it is open, by this host's connection and at the port that is asked for."""
-        same = port is None or port == self.tunnel.port
-        return self.tunnel.open and self.tunnel.host is host and same
+        wanted = port in (None, 0, self.tunnel.port)
+        return self.tunnel.open and self.tunnel.host is host and wanted
 
     def close(self) -> None:
         """Give the port back; Horizon goes on."""
