@@ -18,6 +18,7 @@ FLAGS = {  # settings that have an option of their own
     "name": ("NAME", "the lab (its region, its state); default: lab"),
     "instance_type": ("TYPE", "it decides what the NIC can do; default: t2.large"),
     "cloud": ("KIND", "handbuilt, or openstack: the real one (needs root); default: handbuilt"),
+    "dashboard": ("yes|no", "with openstack: Horizon too, see `dashboard`; default: no"),
     "bridge": ("KIND", "auto, openvswitch or linux; default: auto"),
     "strategy": ("WAY", "of the registered MAC to the router: auto, swap or share; default: auto"),
 }
@@ -68,6 +69,9 @@ def parser() -> ArgumentParser:
     _ssh(
         command("ssh", "log in to the instance or to the VM", "LAB ssh vm -- hostname", json=False)
     )
+    help = "lead a port here to OpenStack's dashboard, until Ctrl-C (installed by --dashboard yes)"
+    sub = command("dashboard", help, "LAB dashboard")
+    sub.add_argument("--port", type=int, help="0: any; default: the first free one from 8780")
     command("env", "print what leads AWS's own tools to the region", 'eval "$(LAB env)"')
     sub = command("aws", "run the AWS CLI in the region", "LAB aws ec2 describe-vpcs", json=False)
     sub.add_argument("words", nargs="...", metavar="WORD", help="what the AWS CLI is asked")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -175,14 +177,32 @@ def ssh(options: Namespace) -> int:
     """Become OpenSSH, logging in to the instance or the VM."""
     from osawslab import access
 
-    name = settings_of(options).name
-    if not folders.state_folder(name).is_dir():
-        raise StepNotReady(f"there is no lab {name!r}", seen="nothing was made", next="./lab tour")
+    name = made(options)
     with lab_of(options) as lab:
         host = lab.host(options.to)
     us = (sys.executable, "-P", "-m", "osawslab.cli")
     command = access.ssh_command(host, name, options.words, us)
     os.execv(command[0], command)
+
+
+def made(options: Namespace) -> str:
+    """Name the lab, which has been made. Raises StepNotReady: looking for it must not make one."""
+    name = settings_of(options).name
+    if not folders.state_folder(name).is_dir():
+        raise StepNotReady(f"there is no lab {name!r}", seen="nothing was made", next="./lab tour")
+    return name
+
+
+def dashboard(options: Namespace) -> int:
+    """Lead a port to the dashboard until Ctrl-C."""
+    made(options)
+    with lab_of(options) as lab, lab.dashboard(options.port) as found:
+        text = f"{found!r}\n\nCtrl-C gives the port back."
+        data = {"url": found.url, "user": found.user, "password_command": found.password_command}
+        answer(options, text, data)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return 0
 
 
 def env(options: Namespace) -> int:
@@ -257,6 +277,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
         f.__name__: f
         for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
     },
+    "dashboard": dashboard,
     "bench": bench,
     "test": test,
 }

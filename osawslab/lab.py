@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from osawslab.cloud.openstack import dashboard
+from osawslab.cloud.openstack.dashboard import Dashboard
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
@@ -44,6 +46,7 @@ class Lab:
         self.settings: Settings = load({"name": name, **settings})
         self.progress: Progress = Quiet()
         self._hosts: dict[tuple[str, str, int], SshHost] = {}
+        self._dashboard: Dashboard | None = None
 
     def __repr__(self) -> str:
         settings = self.settings
@@ -208,6 +211,21 @@ class Lab:
                 site.instance.host if name == "instance" else publish_vm.vm(site, work.read(site))
             )
 
+    def dashboard(self, port: int | None = None) -> Dashboard:
+        """Lead a port of this machine to OpenStack's dashboard, for a browser here.
+
+        The same until it is closed, however often it is called. `port` 0 is any, None a usual one.
+        Raises StepNotReady where `dashboard = "yes"` has not been installed, LabBusy where the
+        port is taken, CannotReach.
+        """
+        host, last = self.host(), self._dashboard
+        if last and last.leads(host, port):
+            return last
+        if last:
+            last.close()
+        self._dashboard = dashboard.lead(host, self.settings.name, port)
+        return self._dashboard
+
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""
         data: dict[str, Any] = {}
@@ -252,7 +270,9 @@ class Lab:
         )
 
     def close(self) -> None:
-        """Close the SSH connections; the lab itself goes on."""
+        """Close the SSH connections and the dashboard's port; the lab itself goes on."""
+        if self._dashboard:
+            self._dashboard.close()
         for host in self._hosts.values():
             host.close()
         self._hosts.clear()

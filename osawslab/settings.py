@@ -35,6 +35,7 @@ class Settings:
     target: str = "local"
     cloud: str = "handbuilt"  # | openstack: the real one, on an instance that is a whole Debian
     instance_type: str = "t2.large"
+    dashboard: str = "no"  # | yes: Horizon too; `lab.dashboard()` leads a browser there
     debian: int = 13  # the AMI's release
     image: str = "auto"  # auto: one that `lab.bake()` has made, else Debian's | debian
     region: str = "us-east-1"
@@ -90,6 +91,12 @@ class Settings:
                 "OpenStack is installed on Debian 13, with Open vSwitch",
                 seen=f"debian = {self.debian}, bridge = {self.bridge!r}",
                 next='debian = 13 and bridge = "auto"',
+            )
+        if self.dashboard == "yes" and self.cloud != "openstack":
+            raise BadSetting(
+                "the dashboard is a part of the real OpenStack",
+                seen=f'dashboard = "yes", cloud = {self.cloud!r}',
+                next='cloud = "openstack"',
             )
         if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", self.instance_type):
             raise BadSetting(
@@ -188,6 +195,7 @@ class Settings:
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "target": ("local", "aws"),
     "cloud": ("handbuilt", "openstack"),
+    "dashboard": ("no", "yes"),
     "debian": (13, 12),
     "image": ("auto", "debian"),
     "bridge": ("auto", "openvswitch", "linux"),

@@ -45,6 +45,9 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("hint networks", {"level": 1}),
         ("ssh", {"to": "instance"}),
         ("ssh vm", {"to": "vm"}),
+        ("dashboard", {"port": None}),
+        ("dashboard --port 0 --json", {"port": 0, "json": True}),
+        ("dashboard --port http", USAGE),
         ("aws ec2 describe-vpcs --output text",
          {"words": ["ec2", "describe-vpcs", "--output", "text"]}),
         ("down --all --json", {"all": True, "json": True}),
@@ -201,7 +204,7 @@ def test_nothing_there_is_said_and_nothing_is_started(tmp_path: Path) -> None:
     status = run("status", "--json", **home)
     assert json.loads(status.stdout) == {"lab": "none", "running": False, "others": []}
     assert json.loads(run("down", "--json", **home).stdout) == {"ok": True, "ended": []}
-    for words in ("ssh", "region rules", "region connect 203.0.113.10 22"):
+    for words in ("ssh", "dashboard", "region rules", "region connect 203.0.113.10 22"):
         done = run(*words.split(), **home)
         assert (done.returncode, done.stdout) == (2, "")
         assert "nothing was made" in done.stderr

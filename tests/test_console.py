@@ -16,6 +16,7 @@ from osawslab.console import typed
         ('lab.reset("swap_mac"), then lab.see_the_drop()',
          "./lab reset swap_mac, then ./lab run see_the_drop"),
         ("lab.status()", "./lab status"),
+        ("lab.dashboard()", "./lab dashboard"),
         ('lab.shell("ip netns")', "./lab ssh -- sudo ip netns"),
         ('lab.shell("hostname", on="vm")', "./lab ssh vm -- hostname"),
         ("osawslab doctor", "./lab doctor"),

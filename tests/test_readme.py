@@ -87,7 +87,9 @@ def test_the_packages_are_those_that_are_asked_for() -> None:
     assert set(listed[1].split()) == wanted | {"python3-venv"}
     for_tests = re.search(r"for `./lab test` only, and asked for then: `([^`]+)`", README)
     assert for_tests
-    assert for_tests[1].split() == [name for part in machine.TEST_NEEDS.values() for name in part]
+    assert for_tests[1].split() == list(
+        dict.fromkeys(name for part in machine.TEST_NEEDS.values() for name in part)
+    )
 
 
 def test_aws_is_refused_as_it_says() -> None:

@@ -27,6 +27,8 @@ from osawslab.settings import DEFAULTS, Settings, load
         ({"target": "aws"}, "refused until its guard rails"),
         ({"target": "azure"}, "target is one of"),
         ({"cloud": "devstack"}, "cloud is one of"),
+        ({"dashboard": "maybe"}, "dashboard is one of"),
+        ({"dashboard": "yes"}, "a part of the real OpenStack"),
         ({"image": "ubuntu"}, "image is one of"),
         ({"debian": 11}, "debian is one of"),
         ({"bridge": "ovs"}, "bridge is one of"),

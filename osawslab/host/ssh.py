@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import socket
+import threading
 import time
 import zlib
 from typing import Any
@@ -23,6 +24,7 @@ logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)  # our errors
 CONNECT_SECONDS = 2.0
 KEEPALIVE_SECONDS = 15
 SILENCE_SECONDS = 10  # without an acknowledgement of what was sent
+CHANNEL_SECONDS = 60.0
 COMMAND_SECONDS = 600.0  # apt-get on a small instance takes minutes
 
 
@@ -52,6 +54,7 @@ class SshHost:
         self.host_key = host_key
         self._target = target
         self._open: Connection | None = None
+        self._lock = threading.Lock()  # two threads that find it closed open one, not two
 
     def _connection(self) -> Connection:
         if self._open is not None and self._open.is_connected:
@@ -90,7 +93,8 @@ class SshHost:
     def connection(self) -> Connection:
         """Give the open fabric Connection. Raises CannotReach."""
         try:
-            return self._connection()
+            with self._lock:
+                return self._connection()
         except paramiko.BadHostKeyException as error:
             raise CannotReach(
                 f"{self.address}:{self.port} shows a host key that is not the lab's",
@@ -103,6 +107,15 @@ class SshHost:
                 seen=str(error) or type(error).__name__,
                 next='lab.check("provision")',
             ) from None
+
+    def channel(self, address: str, port: int) -> paramiko.Channel:
+        """Open a TCP connection from the host to an address (`direct-tcpip`, RFC 4254 7.2).
+
+        Raises CannotReach, OSError, paramiko.SSHException.
+        """
+        return self.connection().transport.open_channel(
+            "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CHANNEL_SECONDS
+        )
 
     def wait(self, seconds: float) -> None:
         """Wait until SSH answers. Raises LabTimeout after so many seconds."""

@@ -85,13 +85,15 @@ WHOLE_NEEDS: tuple[Need, ...] = (
     *_needs("mmdebstrap", "mmdebstrap", "no root file system of a whole operating system"),
     *_needs("systemd-container", "systemd-nspawn", "no boot of a whole operating system"),
 )
+BROWSER = {
+    "chromium": "usr/bin/chromium",
+    "fonts-dejavu-core": "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+}
 # What a part of `test` needs besides: part -> package -> a file of it.
 TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
-    "browser": {
-        "chromium": "usr/bin/chromium",
-        "fonts-dejavu-core": "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
-    },
+    "browser": BROWSER,
     "openstack": {
+        **BROWSER,
         "mmdebstrap": "usr/bin/mmdebstrap",
         "systemd-container": "usr/bin/systemd-nspawn",
         "debian-archive-keyring": "usr/share/keyrings/debian-archive-keyring.gpg",

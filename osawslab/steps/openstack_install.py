@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from osawslab.cloud.openstack import accounts, api, parts
+from osawslab.cloud.openstack import accounts, api, horizon, parts
 from osawslab.cloud.openstack import facts as installed
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import ACCOUNTS, FOLDER, SECRETS, Part
@@ -51,7 +51,7 @@ def read(site: Site) -> Seen:
     instance = site.instance
     assert instance.ec2.instance is not None
     name, host = str(instance.ec2.instance["InstanceId"]), instance.host
-    found = installed.read(host)
+    found = installed.read(host, site.settings)
     if "identity" not in found.stamps or "keystone" in found.down:
         return Seen(host, name, found, (), (), "Keystone does not run")
     try:
@@ -93,7 +93,7 @@ def require(found: Installed, instance: str) -> None:
             seen=f"{found.memory / 1e9:.1f} GB",
             next='instance_type = "t2.large", then lab.tear_down() and lab.provision()',
         )
-    if found.missing and found.disk < DISK:
+    if not set(parts.PACKAGES).isdisjoint(found.missing) and found.disk < DISK:
         raise MissingTool(
             f"OpenStack needs {DISK / 1e9:.0f} GB of free disk",
             seen=f"{found.disk / 1e9:.1f} GB free on /",
@@ -173,7 +173,8 @@ def _wait(site: Site, host: SshHost) -> None:
                     host.run("runuser -u nova -- nova-manage cell_v2 discover_hosts")
             up = _up(hypervisors)
             down = (*_missing(agents), *(() if up else ("no hypervisor is up",)))
-            down = down or installed.read(host).down  # one that was restarted is alive for a while
+            # An agent that was restarted is alive for a while.
+            down = down or installed.read(host, site.settings).down
             if not down:
                 return
             said = ", ".join(down)
@@ -204,8 +205,8 @@ def checks(site: Site, seen: Seen) -> tuple[Check, ...]:
         ),
         Check(
             "services",
-            f"{len(parts.SERVICES)} run",
-            f"down: {', '.join(down)}" if down else f"{len(parts.SERVICES)} run",
+            f"{len(found.units)} run",
+            f"down: {', '.join(down)}" if down else f"{len(found.units)} run",
             not down,
             next,
         ),
@@ -254,5 +255,6 @@ def undo(site: Site, seen: Seen) -> tuple[Action, ...]:
     """Stop the services and forget what they were made from; packages and databases stay."""
     if not seen.installed.stamps:
         return ()
-    stop = f"systemctl stop {' '.join(parts.SERVICES)}; rm -f {FOLDER}/*.stamp {parts.READY}"
+    services = f"{' '.join(parts.SERVICES)} {horizon.SERVICE}"
+    stop = f"systemctl stop {services}; rm -f {FOLDER}/*.stamp {parts.READY}"
     return (Action("instance", "OpenStack stops", stop, lambda: seen.host.run(stop)),)

@@ -44,7 +44,7 @@ class Seen:
 def read(site: Site) -> Seen:
     """Read instance and OpenStack. Raises StepNotReady before `install_cloud`."""
     ground = work.read(site)
-    there = installed.read(ground.host)
+    there = installed.read(ground.host, site.settings)
     if not there.secrets or "guest" not in there.stamps:
         return Seen(ground, None, None)
     told = openstack_install.cloud(site, ground.host)

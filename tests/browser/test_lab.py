@@ -14,20 +14,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import PIL.Image
 import pytest
-from playwright.sync_api import (
-    BrowserContext,
-    ConsoleMessage,
-    Locator,
-    Page,
-    expect,
-    sync_playwright,
-)
+from chromium import Browser, browser
+from playwright.sync_api import Locator, Page, expect
 
 from osawslab.console import program
 from osawslab.lab import Lab
@@ -36,19 +29,7 @@ from osawslab.region import folders, local, machine
 PROGRAM = (sys.executable, "-P", "-m", "osawslab.cli")
 # Read before `home` clears it and goes elsewhere.
 SCREENSHOT = Path(os.environ.get("OSAWSLAB_SCREENSHOT", "")).absolute()
-LOOPBACK = "127.0.0.1"
 END_SECONDS = 30.0
-WAIT_SECONDS = 120.0  # a whole notebook on a busy machine
-FLAGS = (
-    "--no-sandbox",  # it needs namespaces that a container may not have
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {LOOPBACK}",
-)
 
 
 @dataclass(frozen=True)
@@ -66,36 +47,15 @@ class Started:
         return self.process.wait(END_SECONDS), self.words.read_text()
 
 
-@dataclass(frozen=True)
-class Browser:
-    """A browser's pages, and what they met."""
-
-    context: BrowserContext
-    outside: list[str] = field(default_factory=list)  # addresses that are not this machine's
-    errors: list[str] = field(default_factory=list)
-
-    def open(self, url: str, saved: Path) -> Notebook:
-        """Open a notebook alone in a page, and wait until it is there and its kernel too."""
-        page = self.context.new_page()
-        page.on("console", lambda message: self._heard(message))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("websocket", lambda opened: self._asked(opened.url))
-        page.goto(url.replace("00-start.ipynb?", f"{saved.name}?reset&"))
-        notebook = Notebook(page)
-        cells = json.loads(saved.read_text())["cells"]
-        expect(notebook.cells).to_have_count(sum(each["cell_type"] == "code" for each in cells))
-        notebook.idle()
-        return notebook
-
-    def _asked(self, url: str) -> None:
-        found = urlsplit(url)
-        if found.scheme not in ("data", "blob") and found.hostname != LOOPBACK:
-            self.outside.append(url)
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.errors.append(message.text)
+def open_notebook(seen: Browser, url: str, saved: Path) -> Notebook:
+    """Open a notebook alone in a page, and wait until it is there and its kernel too."""
+    page = seen.page()
+    page.goto(url.replace("00-start.ipynb?", f"{saved.name}?reset&"))
+    notebook = Notebook(page)
+    cells = json.loads(saved.read_text())["cells"]
+    expect(notebook.cells).to_have_count(sum(each["cell_type"] == "code" for each in cells))
+    notebook.idle()
+    return notebook
 
 
 @dataclass(frozen=True)
@@ -182,23 +142,6 @@ def started(home: Path, cache: Path) -> Iterator[Started]:
             process.wait(END_SECONDS)
 
 
-@contextlib.contextmanager
-def browser(home: Path) -> Iterator[Browser]:
-    """Run a browser that knows no names, so that nothing outside this machine can be found."""
-    files = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=machine.find("chromium"), args=FLAGS, env={**os.environ, **files}
-        )
-        context = chromium.new_context(
-            viewport={"width": 1180, "height": 1000}, service_workers="block"
-        )
-        context.set_default_timeout(WAIT_SECONDS * 1000)
-        expect.set_options(timeout=WAIT_SECONDS * 1000)
-        yield Browser(context)
-        chromium.close()
-
-
 def processes(home: Path) -> dict[int, str]:
     """Find the processes that were given this home, except this one; their commands."""
     found = {}
@@ -220,13 +163,13 @@ def save(picture: bytes, path: Path) -> None:
 def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
     mounts = Path("/proc/self/mounts").read_text()
     with browser(home) as seen:
-        first = seen.open(started.url, started.folder / "00-start.ipynb")
+        first = open_notebook(seen, started.url, started.folder / "00-start.ipynb")
         first.run_all()
         assert first.wrong() == []
         checks = first.page.get_by_role("table", name="Checks of provision")
         expect(checks).to_be_visible()
 
-        swap = seen.open(started.url, started.folder / "60-swap-mac.ipynb")
+        swap = open_notebook(seen, started.url, started.folder / "60-swap-mac.ipynb")
         swap.run_all()
         assert swap.wrong() == []
         panel = swap.cells.last

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from osawslab.cloud.openstack import accounts, configuration, parts
+from osawslab.cloud.openstack import accounts, configuration, horizon, parts
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import SERVICES, Part
@@ -19,6 +19,7 @@ from osawslab.steps.openstack_install import require
 
 ABOUT = About("172.16.10.101", "br-example", "netdev", "qemu")
 EVERY = parts.parts(ABOUT, "i-0123456789abcdef0")
+DASHBOARD = parts.dashboard(ABOUT)
 SECRETS = "f" * 64
 FRESH = Installed(
     system="debian", release="13", systemd=True, memory=8 * 10**9, disk=20 * 10**9,
@@ -39,7 +40,7 @@ def lacking(found: Installed, **settings: Any) -> list[str]:
     return [part.name for part in found.lacking(Settings(**settings), "i-0123456789abcdef0")]
 
 
-@pytest.mark.parametrize("part", [*EVERY, Part("forget", "", parts.forget())])
+@pytest.mark.parametrize("part", [*EVERY, DASHBOARD, Part("forget", "", parts.forget())])
 def test_bash_reads_every_script(part: Part) -> None:
     done = subprocess.run(["bash", "-n"], input=part.command, capture_output=True, text=True)
     assert done.stderr == ""
@@ -87,6 +88,56 @@ def test_what_is_not_done_is_done_again(found: Installed, names: list[str]) -> N
 
 def test_another_address_changes_what_it_is_in() -> None:
     assert lacking(DONE, provider_bridge="br-ex") == ["base", "configuration"]
+
+
+def with_dashboard(**changed: Any) -> list[str]:
+    """Name the parts that a lab with a dashboard lacks, on a host with all the others done."""
+    done = {
+        "units": {**DONE.units, horizon.SERVICE: "active"},
+        "stamps": {**DONE.stamps, "dashboard": DASHBOARD.stamp(SECRETS)},
+    }
+    return lacking(replace(DONE, **{**done, **changed}), cloud="openstack", dashboard="yes")
+
+
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ({}, []),
+        ({"stamps": DONE.stamps}, ["dashboard"]),
+        ({"missing": horizon.PACKAGES}, ["dashboard"]),
+        ({"units": {**DONE.units, horizon.SERVICE: "inactive"}}, ["dashboard"]),
+        ({"missing": ("nova-api",)}, ["packages"]),
+    ],
+)
+def test_the_dashboard_is_a_part_of_its_own(changed: dict[str, Any], names: list[str]) -> None:
+    assert with_dashboard(**changed) == names
+
+
+def test_the_dashboard_needs_no_room_for_all_packages() -> None:
+    require(replace(DONE, missing=horizon.PACKAGES, disk=10**9), "i-1")
+
+
+def test_the_dashboards_files_can_be_read_and_lead_nowhere_but_to_this_host() -> None:
+    script = horizon.configure(ABOUT)
+    settings: dict[str, Any] = {}
+    exec(script.split("<<'END'\n")[1].split("END\n")[0], settings)
+    assert settings["ALLOWED_HOSTS"] == ["127.0.0.1", "localhost"]
+    assert settings["OPENSTACK_KEYSTONE_URL"] == "http://172.16.10.101:5000/v3"
+    assert settings["SESSION_COOKIE_PATH"] == settings["WEBROOT"] == "/horizon/"
+    assert "SECRET_KEY" not in settings
+    read = configparser.RawConfigParser(strict=True)
+    read.read_string(horizon.UWSGI)
+    assert read["uwsgi"]["http-socket"] == "127.0.0.1:8780"
+    assert read["uwsgi"]["processes"] == "1"
+    read.read_string(horizon.UNIT)
+    assert read["Service"]["User"] == "www-data"
+
+
+def test_an_image_has_no_key_of_a_dashboard_and_does_not_start_it() -> None:
+    stop, disable = parts.forget().splitlines()[:2]
+    assert horizon.SERVICE in stop.split()
+    assert horizon.SERVICE in disable.split()
+    assert f"rm -f {horizon.SECRET_KEY}\n" in parts.forget()
 
 
 def test_an_image_is_found_by_what_it_was_made_from() -> None:

@@ -12,6 +12,11 @@ from osawslab import Lab
 from osawslab.testing import fresh_home
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the dashboard behind all that is held against a lab without it."""
+    items.sort(key=lambda item: item.path.name == "test_dashboard.py")
+
+
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """Give a home of its own; its regions end with it."""

@@ -85,10 +85,7 @@ def open_socket(host: SshHost, address: str, port: int) -> socket.socket:
 
     Raises OSError and paramiko.SSHException.
     """
-    transport = host.connection().transport
-    channel = transport.open_channel(
-        "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=TIMEOUT_SECONDS
-    )
+    channel = host.channel(address, port)
     ours, theirs = socket.socketpair()
     Tunnel(channel=channel, sock=theirs, finished=threading.Event()).start()
     return ours

@@ -21,6 +21,7 @@ class About:
     bridge: str  # the provider bridge
     datapath: str  # "netdev" (user space) or "system" (kernel)
     virtualization: str  # "kvm" or "qemu"
+    dashboard: bool = False
 
 
 def database(name: str, user: str) -> str:

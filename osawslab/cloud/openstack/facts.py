@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osawslab.cloud.openstack import look
+from osawslab.cloud.openstack import horizon, look
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.parts import (
     CONFIGURED,
@@ -31,7 +31,7 @@ class Installed:
     memory: int  # bytes in all
     disk: int  # bytes free
     missing: tuple[str, ...]  # packages
-    units: Mapping[str, str]  # service -> "active", "failed", …
+    units: Mapping[str, str]  # each service that was asked for -> "active", "failed", …, ""
     stamps: Mapping[str, str]  # part -> what it was made from
     owner: str  # the instance that the secrets were made for
     secrets: str  # their digest, "" where there are none
@@ -47,22 +47,21 @@ class Installed:
             settings.provider_bridge,
             "system" if self.openvswitch_module else "netdev",
             "kvm" if self.kvm else "qemu",
+            wants_dashboard(settings),
         )
 
     def done(self, part: Part, instance: str) -> bool:
         """Say whether a part is done and made from what it would be made from now."""
-        if part.name == "packages" and self.missing:
-            return False
         if part.name == "secrets":
             return self.owner == instance
-        if part.name == "services" and self.down:
+        if set(part.packages) & set(self.missing) or set(part.services) & set(self.down):
             return False
         return self.stamps.get(part.name) == part.stamp(self.secrets)
 
     @property
     def down(self) -> tuple[str, ...]:
         """The services that do not run."""
-        return tuple(name for name in SERVICES if self.units.get(name) != "active")
+        return tuple(name for name, state in self.units.items() if state != "active")
 
     def lacking(self, settings: Settings, instance: str) -> tuple[Part, ...]:
         """List the parts to do: from the secrets on, whatever follows new secrets too."""
@@ -73,14 +72,20 @@ class Installed:
         )
 
 
-def read(host: SshHost) -> Installed:
+def wants_dashboard(settings: Settings) -> bool:
+    """Say whether the lab is to have a dashboard."""
+    return settings.dashboard == "yes"
+
+
+def read(host: SshHost, settings: Settings) -> Installed:
     """Read the facts, in one round trip. Raises StepFailed, CannotReach."""
+    more = wants_dashboard(settings)
     told = host.script(
         Path(look.__file__).read_text(),
         folder=FOLDER,
         secrets=SECRETS,
-        packages=list(PACKAGES),
-        units=list(SERVICES),
+        packages=[*PACKAGES, *(horizon.PACKAGES if more else ())],
+        units=[*SERVICES, *([horizon.SERVICE] if more else ())],
         configured=list(CONFIGURED),
     )
     lists = {name: tuple(told[name]) for name in ("missing", "foreign")}

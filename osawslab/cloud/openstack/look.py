@@ -7,6 +7,7 @@ This file's text runs on the host, like `host/probe.py`: the standard library on
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -41,9 +42,9 @@ def fields(path: str, separator: str) -> dict[str, str]:
 
 
 def units(names: list[str]) -> dict[str, str]:
-    """Map systemd's units to their state: "active", "failed", "inactive", …"""
+    """Map systemd's units to their state: "active", "failed", …; "" where it does not answer."""
     words = output("systemctl", "is-active", *names).split() if names else []
-    return dict(zip(names, words, strict=False))
+    return dict(itertools.zip_longest(names, words[: len(names)], fillvalue=""))
 
 
 def opens(path: str) -> bool:

@@ -7,11 +7,11 @@ everything the part was made from: a part whose stamp is another, or not there, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osawslab.cloud.openstack import accounts, configuration
+from osawslab.cloud.openstack import accounts, configuration, horizon
 from osawslab.cloud.openstack.configuration import About
 
 STATE = "/var/lib/osawslab"
@@ -83,6 +83,8 @@ class Part:
     why: str
     script: str
     secret: bool = True  # made anew when the secrets change
+    packages: tuple[str, ...] = ()  # that are there when it is done
+    services: tuple[str, ...] = ()  # that run when it is done
 
     @property
     def made_of(self) -> str:
@@ -107,21 +109,29 @@ class Part:
 
 def parts(about: About, instance: str) -> tuple[Part, ...]:
     """List the parts in order. `accounts` is done through the API: its script is only the words."""
-    return (
-        Part("packages", "Debian's packages of OpenStack, not started yet", packages(), False),
+    unstarted = "Debian's packages of OpenStack, not started yet"
+    every = (
+        Part("packages", unstarted, packages(), False, packages=PACKAGES),
         Part("secrets", "passwords of this instance alone, for root only", secret(instance), False),
         Part("base", "the database, the message queue, the switch", base(about)),
         Part("configuration", "each service's files", configure(about)),
         Part("databases", "each service's tables", tables(), False),
         Part("identity", "Keystone, which knows all others", identity(about)),
         Part(ACCOUNTS, "a user and endpoints for each service", accounts.commands(about.address)),
-        Part("services", "all services, the network's first", start()),
+        Part("services", "all services, the network's first", start(), services=SERVICES),
         Part("guest", "an image for VMs that needs no internet", guest(about), False),
     )
+    return (*every, dashboard(about)) if about.dashboard else every
 
 
 def packages() -> str:
-    """Write the installation; nothing is started before it is configured.
+    """Write the installation of what every lab has."""
+    end = "systemctl reload dbus  # polkit's rules are new, and libvirt asks polkit\n"
+    return install(PACKAGES) + end
+
+
+def install(names: Iterable[str]) -> str:
+    """Write an installation; nothing is started before it is configured.
 
     Each of hundreds of packages would compile its own Python modules, one after the other; done
     at the end for all of them, every processor takes part.
@@ -136,9 +146,8 @@ trap 'rm -rf /usr/sbin/policy-rc.d $later' EXIT
 PATH=$later:$PATH dpkg --configure -a
 apt-get update -q
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
-  -o DPkg::Lock::Timeout=120 -o DPkg::Path=$later:$PATH {" ".join(PACKAGES)}
+  -o DPkg::Lock::Timeout=120 -o DPkg::Path=$later:$PATH {" ".join(names)}
 python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages >/dev/null || true
-systemctl reload dbus  # polkit's rules are new, and libvirt asks polkit
 """
 
 
@@ -310,15 +319,29 @@ done
 """
 
 
+def dashboard(about: About) -> Part:
+    """Make the part that a lab with a dashboard has besides."""
+    return Part(
+        "dashboard",
+        "Horizon, OpenStack in a browser",
+        horizon.configure(about) + install(horizon.PACKAGES) + horizon.start(),
+        False,
+        packages=horizon.PACKAGES,
+        services=(horizon.SERVICE,),
+    )
+
+
 def forget() -> str:
     """Write what comes before an image is made: nothing of this host's own goes into it.
 
     Instances of the image start what is configured anew for them first, and the rest then.
     """
-    return f"""systemctl stop {" ".join(OWN)}
+    return f"""systemctl stop {" ".join(OWN)} {horizon.SERVICE}
+systemctl -q disable {horizon.SERVICE} 2>/dev/null
 rm -f {READY}
 echo INSTANCE=none > {SECRETS}
 cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
+rm -f {horizon.SECRET_KEY}
 apt-get clean
 command -v cloud-init >/dev/null && cloud-init clean --logs
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/*/.ssh/authorized_keys
