@@ -6,7 +6,7 @@ from osawslab.aws.facts import MADE_OF, prepared
 from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
-from osawslab.steps import openstack_install
+from osawslab.steps import openstack_install, openstack_networks
 from osawslab.steps.provision import WAIT_SECONDS
 from osawslab.steps.run import apply, own_errors
 from osawslab.steps.site import Site
@@ -58,6 +58,13 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "OpenStack is not installed on the instance",
             seen=f"missing: {', '.join(part.name for part in lacking)}",
             next="lab.install_cloud()",
+        )
+    made = openstack_networks.read(site).project
+    if made is not None and (made.external or made.tenant or made.server):
+        raise StepNotReady(
+            "an image would carry this lab's networks and VM, and the VM lets only this lab in",
+            seen="a VM" if made.server else "networks",
+            next='lab.reset("networks"), then lab.bake()',
         )
     name = f"osawslab-openstack-{made_of}"
     tags = [{"Key": MADE_OF, "Value": made_of}, {"Key": "Name", "Value": name}]

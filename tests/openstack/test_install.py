@@ -21,7 +21,7 @@ import pytest
 from osawslab import Lab
 from osawslab.cloud.openstack import parts
 from osawslab.errors import LabError
-from osawslab.steps import openstack_install
+from osawslab.steps import bake, openstack_install
 
 KILLED = """
 import os, signal, sys, threading
@@ -132,6 +132,12 @@ def test_the_tour_gives_the_same_proof_and_the_second_changes_nothing(lab: Lab) 
     again = command("tour")
     assert [step["name"] for step in again["steps"] if step["changed"]] == []
     assert again["proof"] == {**proof, "evidence": "earlier"}
+
+
+def test_an_image_does_not_carry_the_labs_vm(lab: Lab) -> None:
+    with pytest.raises(LabError, match="would carry") as refused:
+        bake.plan(lab._site(), "another installer's")
+    assert 'lab.reset("networks")' in refused.value.next
 
 
 def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
