@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from osawslab import target
 from osawslab.arguments import given, settings_of
 from osawslab.console import answer, program, say, show_json, tell
-from osawslab.errors import StepNotReady
+from osawslab.errors import BadSetting, StepNotReady
 from osawslab.region import folders, local
 from osawslab.settings import Settings
 
@@ -64,8 +64,9 @@ def start(options: Namespace) -> int:
     if laid.text:
         tell(f"notebooks in {options.folder}\n{laid.text}")
     if not options.no_region:
-        region = target.region_of(settings)
-        tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
+        region = target.start(settings)
+        if region:
+            tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
     if options.port is None and server.port != jupyter.PORTS[0]:
         tell(f"port {jupyter.PORTS[0]} is taken: JupyterLab uses {server.port}")
     url = server.url(workbook.FIRST)
@@ -114,7 +115,12 @@ def image(options: Namespace) -> int:
         lab.progress = TerminalProgress(sys.stdout if not options.json else sys.stderr)
         lab.catch_up("provider_nic")
         report = lab.bake()
-    if report.ok:
+        if report.ok and lab.settings.target == "aws":
+            gone = lab.tear_down()
+            if not gone.ok:
+                tell(gone.text)
+                return 1
+    if report.ok and lab.settings.target == "local":
         local.remove(settings["name"])
     data = {"ok": report.ok, "image": report.data["image"], "changed": report.changed}
     return answer(options, report.text, data, report.ok)
@@ -123,6 +129,11 @@ def image(options: Namespace) -> int:
 def status(options: Namespace) -> int:
     """Say what exists; starts nothing."""
     settings = settings_of(options)
+    if settings.target == "aws":
+        from osawslab import account
+
+        with lab_of(options) as lab:
+            return account.status(options, lab)
     region, folder = local.find(settings.name), folders.state_folder(settings.name)
     others = sorted(p.name for p in folders.state_home().glob("*") if p != folder)
     data: dict[str, Any] = {"lab": settings.name, "running": region is not None, "others": others}
@@ -150,12 +161,19 @@ def _about(region: local.Region) -> str:
 
 
 def down(options: Namespace) -> int:
-    """End local labs: their regions and state. Notebooks stay."""
+    """End local labs: their regions and state; of one on AWS, all it has. Notebooks stay."""
     if options.all:
         names = sorted(path.name for path in folders.state_home().glob("*") if path.is_dir())
+        names = [name for name in names if "." not in name]
+        on_aws = sorted(path.stem for path in folders.state_home().glob("*.aws"))
     else:
-        # A lab.toml that is wrong must not keep a lab alive that is named.
-        names = [(Settings(name=options.name) if options.name else settings_of(options)).name]
+        settings = _of_down(options)
+        if settings.target == "aws":
+            from osawslab import account
+
+            with lab_of(options) as lab:
+                return account.down(options, lab)
+        names = on_aws = [settings.name]
     ended = []
     for name in names:
         region = local.find(name)
@@ -164,24 +182,39 @@ def down(options: Namespace) -> int:
             ended.append({"lab": name, "pid": region.pid if region else None})
             if not options.json:
                 say(f"ended lab {name!r}{process} and removed its state")
+    left = [name for name in on_aws if target.aws_folder(name).is_dir()]
     if options.json:
-        show_json({"ok": True, "ended": ended})
-    elif not ended:
+        show_json({"ok": not left, "ended": ended})
+    elif not ended and not left:
         say(f"nothing to end: there is no lab {names[0]!r}" if names else "nothing to end")
-    return 0
+    for name in left:
+        how = f"{program()} down --name {name} --set target=aws"
+        tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
+    return 1 if left else 0
+
+
+def _of_down(options: Namespace) -> Settings:
+    """Make the settings; a lab.toml that is wrong must not keep a lab alive that is named."""
+    try:
+        return settings_of(options)
+    except BadSetting:
+        if not options.name:
+            raise
+        return Settings(name=options.name)
 
 
 def ssh(options: Namespace) -> int:
     """Become OpenSSH, logging in to the instance or the VM."""
     from osawslab import access
 
-    name = settings_of(options).name
-    if not folders.state_folder(name).is_dir():
+    settings = settings_of(options)
+    name, here = settings.name, settings.target == "local"
+    if here and not folders.state_folder(name).is_dir():
         raise StepNotReady(f"there is no lab {name!r}", seen="nothing was made", next="./lab tour")
     with lab_of(options) as lab:
         host = lab.host(options.to)
-    us = (sys.executable, "-P", "-m", "osawslab.cli")
-    command = access.ssh_command(host, name, options.words, us)
+    place = target.open_target(settings)
+    command = access.ssh_command(host, place.keys, options.words, place.proxy)
     os.execv(command[0], command)
 
 
@@ -190,6 +223,10 @@ def env(options: Namespace) -> int:
     from osawslab import access
 
     settings = settings_of(options)
+    if settings.target == "aws":
+        from osawslab import account
+
+        return account.env(options, settings)
     found = access.variables(target.region_of(settings))
     return answer(options, access.exports(found), found)
 
@@ -199,6 +236,10 @@ def aws(options: Namespace) -> int:
     from osawslab import access
 
     settings = settings_of(options)
+    if settings.target == "aws":
+        from osawslab import account
+
+        account.aws(settings, options.words)
     access.aws(target.region_of(settings), options.words)
     return 0
 

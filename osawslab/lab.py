@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
@@ -55,6 +56,11 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the lab's own keys, on this machine."""
+        return self._site().target.keys
+
     def _site(self) -> Site:
         return Site(self.settings, open_target(self.settings), self.progress, self._hosts)
 
@@ -65,6 +71,7 @@ class Lab:
         path = site.target.keys / "working"
         with contextlib.ExitStack() as held:
             with writing(path):
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 file = held.enter_context(open(path, "ab+", buffering=0))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -180,7 +187,8 @@ class Lab:
 
     def client(self, service: str = "ec2") -> Any:
         """Give the boto3 client that the steps use: "ec2", "ssm" or "sts"."""
-        return self._site().target.client(service)
+        with steps.own_errors(f"client {service}"):
+            return self._site().target.client(service)
 
     def connection(self, to: str = "instance") -> Any:
         """Give the open fabric Connection to the instance, or to the VM by its Elastic IP.
@@ -221,7 +229,8 @@ class Lab:
 
     def status(self) -> Table:
         """Say what exists of this lab and what it costs."""
-        facts = self._site().read_ec2()
+        with steps.own_errors("status"):
+            facts = self._site().read_ec2()
         rows = []
         if facts.instance:
             rows.append(
