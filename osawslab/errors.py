@@ -82,6 +82,14 @@ class NoCredentials(Refused):
     """AWS does not know who asks: no key, a wrong one, or one that has expired."""
 
 
+class NoPrice(LabError, LookupError):
+    """What something costs is not known, and not guessed."""
+
+
+class PriceNotConfirmed(LabError, RuntimeError):
+    """Something would cost money that nobody has agreed to; nothing was made."""
+
+
 class BadCapture(LabError, ValueError):
     """The bytes are no capture that can be read."""
 
