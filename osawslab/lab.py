@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from osawslab.aws.price import LEFT_OUT
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
-from osawslab.steps import publish_vm, work
+from osawslab.steps import bill, publish_vm, work
 from osawslab.steps import run as steps
 from osawslab.steps.site import Progress, Site
 from osawslab.target import open_target
@@ -229,8 +230,10 @@ class Lab:
 
     def status(self) -> Table:
         """Say what exists of this lab and what it costs."""
+        site = self._site()
         with steps.own_errors("status"):
-            facts = self._site().read_ec2()
+            facts = site.read_ec2()
+            cost = bill.words(site, facts)
         rows = []
         if facts.instance:
             rows.append(
@@ -255,9 +258,21 @@ class Lab:
             for role, a in sorted(facts.addresses.items())
         ]
         return Table(
-            f"Lab {self.settings.name} on {self.settings.target}: costs nothing",
+            f"Lab {self.settings.name} on {self.settings.target}: {cost}",
             ("what", "id", "state or address", "type or MAC"),
             tuple(rows),
+        )
+
+    def price(self) -> Table:
+        """Say what the lab of these settings costs, item by item. Raises NoPrice."""
+        with steps.own_errors("price"):
+            found = bill.planned(self._site())
+        hours = self.settings.hours
+        if not found.items:
+            return found.table(f"Lab {self.settings.name} costs nothing")
+        return found.table(
+            f"Lab {self.settings.name}: ${found.per_hour:.4f} an hour,"
+            f" ${found.total(hours)} for {hours:f} planned hours; {LEFT_OUT}"
         )
 
     def close(self) -> None:

@@ -10,18 +10,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from osawslab import Lab, LabError
-from osawslab.errors import BadSetting, CannotReach, NoCredentials, Refused, RegionGone
+from osawslab.aws.price import COPY, LEFT_OUT
+from osawslab.errors import (
+    BadSetting,
+    CannotReach,
+    NoCredentials,
+    PriceNotConfirmed,
+    Refused,
+    RegionGone,
+)
 from osawslab.host.ssh import SshHost
 from osawslab.keys import keep_key, key_file, make_key
 from osawslab.region import local
 from osawslab.settings import Settings
 from osawslab.steps.run import own_errors
 from osawslab.target import aws_folder, open_target
+from osawslab.tour import Tour, tour
 
 PLACE = "place"  # the region; the labs in it have other names
 OSAWSLAB = (sys.executable, "-P", "-m", "osawslab.cli")
@@ -57,7 +68,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.kernel
 def test_the_whole_tour_and_its_end(account: dict[str, str], new_lab: Make) -> None:
-    lab = new_lab("tour")
+    lab = new_lab("tour", pay_up_to="0.50")
     reports = {step: lab.run(step) for step in lab.steps}
     assert [report.text for report in reports.values() if not report.ok] == []
     proof = lab.proof(reports)
@@ -91,6 +102,90 @@ def test_the_whole_tour_and_its_end(account: dict[str, str], new_lab: Make) -> N
     assert json.loads(ended.stdout) == {"ok": True, "ended": [{"lab": "tour", "target": "aws"}]}
     assert not aws_folder("tour").exists()
     assert lab.status().rows == ()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the list that every API call of this process is written to."""
+    made: list[str] = []
+    ask = BaseClient._make_api_call
+
+    def noted(self: Any, operation: str, given: Any) -> Any:
+        made.append(operation)
+        return ask(self, operation, given)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    return made
+
+
+def mutating(calls: list[str]) -> list[str]:
+    return [call for call in calls if not call.startswith(("Describe", "Get"))]
+
+
+@pytest.mark.parametrize("way", ["provision", "run", "catch_up", "tour"])
+def test_nothing_is_made_before_somebody_agrees_to_its_price(
+    way: str, account: dict[str, str], new_lab: Make, calls: list[str]
+) -> None:
+    journal = local.state_folder(PLACE) / "journal"
+    before = journal.read_bytes() if journal.exists() else b""
+    lab = new_lab("dear", hours=10, pay_up_to="1.03")  # 0.0928 + 2 * 0.005 + 8 * 0.08 / 720
+    assert len(lab.plan("provision").actions) > 10
+    do = {
+        "provision": lab.provision,
+        "run": lambda: lab.run("provision"),
+        "catch_up": lambda: lab.catch_up("install_cloud"),
+        "tour": lambda: raise_error(tour(lab, lambda _: None)),
+    }[way]
+    with pytest.raises(PriceNotConfirmed) as caught:
+        do()
+    assert "DescribeVpcs" in calls
+    assert mutating(calls) == []
+    assert (journal.read_bytes() if journal.exists() else b"") == before
+    error = caught.value
+    assert error.what.startswith("this costs $0.1037 an hour, $1.04 for 10 planned hours;")
+    assert error.seen == (
+        "instance t2.large $0.0928/h; 2 public IPv4 addresses $0.0100/h; 8 GB of disk $0.0009/h;"
+        f" {LEFT_OUT}; by {COPY}"
+    )
+    assert error.next == 'pay_up_to = "1.04"'
+
+
+def raise_error(result: Tour) -> None:
+    if result.error:
+        raise result.error
+
+
+@pytest.mark.kernel
+def test_what_is_agreed_to_is_made_and_what_is_there_is_not_asked_for_again(
+    account: dict[str, str], new_lab: Make, calls: list[str]
+) -> None:
+    asked = new_lab("agreed")
+    with pytest.raises(PriceNotConfirmed) as caught:
+        asked.provision()
+    key, _, value = caught.value.next.partition(" = ")
+    agreed = new_lab("agreed", **{key: json.loads(value)})  # just what it said to type
+    assert agreed.provision().ok
+    assert "RunInstances" in mutating(calls)
+
+    calls.clear()
+    report = asked.provision()  # nobody agrees to anything, and nothing is missing
+    assert report.ok
+    assert not report.changed
+    assert mutating(calls) == []
+
+    cost = asked.status().caption.removeprefix("Lab agreed on aws: ")
+    assert cost == "up to $0.01 so far, $0.1037 an hour, 4.0 of 4 h left, by EC2's clock"
+
+    # One thing that costs money is missing: asked for again.
+    ec2 = asked.client()
+    address = ec2.describe_addresses()["Addresses"][0]
+    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    ec2.release_address(AllocationId=address["AllocationId"])
+    calls.clear()
+    with pytest.raises(PriceNotConfirmed):
+        asked.provision()
+    assert mutating(calls) == []
+    assert asked.tear_down().ok
 
 
 def test_nothing_is_found_where_nothing_was_made(account: dict[str, str], new_lab: Make) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from osawslab.errors import CannotReach, LabError, StepFailed
 from osawslab.report import Action, Checks, Plan, Report
 from osawslab.steps import (
+    bill,
     install_cloud,
     networks,
     provider_nic,
@@ -108,7 +109,11 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
 
 
 def apply(site: Site, step: str, actions: tuple[Action, ...]) -> None:
-    """Do actions in order, and tell of each; the first that fails ends it."""
+    """Do actions in order, and tell of each; the first that fails ends it.
+
+    Raises PriceNotConfirmed before the first where together they cost more than was agreed to.
+    """
+    bill.confirm(site, actions)
     site.progress.start(step, len(actions))
     pace = Pace(site.target.pace)
     said = "stopped"
