@@ -12,19 +12,24 @@ from typing import Any
 from osawslab.access import aws_program
 from osawslab.console import answer
 from osawslab.lab import Lab
+from osawslab.report import Report
 from osawslab.settings import Settings
+
+
+def give_back(lab: Lab) -> Report:
+    """Tear the lab down; its folder here goes too when nothing of it is left there."""
+    report = lab.tear_down()
+    if report.ok:
+        shutil.rmtree(lab.folder)
+    return report
 
 
 def down(options: Namespace, lab: Lab) -> int:
     """Give everything of the lab in the account back; fail while anything is left."""
-    name = lab.settings.name
-    report = lab.tear_down()
+    name, report = lab.settings.name, give_back(lab)
     data = {"ok": report.ok, "ended": [{"lab": name, "target": "aws"}] if report.ok else []}
-    if not report.ok:
-        return answer(options, report.text, data, ok=False)
-    shutil.rmtree(lab.folder)
     text = f"gave back what lab {name!r} had on AWS: nothing with its tag is left"
-    return answer(options, text, data)
+    return answer(options, text if report.ok else report.text, data, report.ok)
 
 
 def status(options: Namespace, lab: Lab) -> int:

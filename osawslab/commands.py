@@ -51,7 +51,17 @@ def tour(options: Namespace) -> int:
     status = answer(options, result.text, result.data, result.ok)
     if result.error:
         tell(str(result.error))
+    goes_on(lab.settings.name)
     return 2 if result.error else status
+
+
+def goes_on(name: str) -> bool:
+    """Tell that a lab of this name is on AWS, where it costs money; False where there is none."""
+    there = target.aws_folder(name).is_dir()
+    if there:
+        how = f"{program()} down --name {name} --target aws"
+        tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
+    return there
 
 
 def start(options: Namespace) -> int:
@@ -80,6 +90,7 @@ def start(options: Namespace) -> int:
     tell(f"JupyterLab has ended; your notebooks stay in {options.folder}.")
     if local.find(settings.name):
         tell(f"The local region goes on. To end it: {program()} down{_named(options)}")
+    goes_on(settings.name)
     return 0
 
 
@@ -107,21 +118,23 @@ def hint(options: Namespace) -> int:
 
 def image(options: Namespace) -> int:
     """Install a real OpenStack once, keep it as an image, and end the lab that it was made in."""
+    from osawslab import account
     from osawslab.lab import Lab
     from osawslab.ui.progress import TerminalProgress
 
-    settings = {"name": "image", **given(options), "cloud": "openstack"}
-    with Lab(**settings) as lab:
+    with Lab(**{"name": "image", **given(options), "cloud": "openstack"}) as lab:
         lab.progress = TerminalProgress(sys.stdout if not options.json else sys.stderr)
-        lab.catch_up("provider_nic")
-        report = lab.bake()
-        if report.ok and lab.settings.target == "aws":
-            gone = lab.tear_down()
-            if not gone.ok:
-                tell(gone.text)
-                return 1
+        name = lab.settings.name
+        try:
+            lab.agree(snapshot=True)
+            lab.catch_up("provider_nic")
+            report = lab.bake()
+            if report.ok and lab.settings.target == "aws":
+                account.give_back(lab)
+        finally:
+            goes_on(name)
     if report.ok and lab.settings.target == "local":
-        local.remove(settings["name"])
+        local.remove(name)
     data = {"ok": report.ok, "image": report.data["image"], "changed": report.changed}
     return answer(options, report.text, data, report.ok)
 
@@ -182,14 +195,11 @@ def down(options: Namespace) -> int:
             ended.append({"lab": name, "pid": region.pid if region else None})
             if not options.json:
                 say(f"ended lab {name!r}{process} and removed its state")
-    left = [name for name in on_aws if target.aws_folder(name).is_dir()]
+    left = [name for name in on_aws if goes_on(name)]
     if options.json:
         show_json({"ok": not left, "ended": ended})
     elif not ended and not left:
         say(f"nothing to end: there is no lab {names[0]!r}" if names else "nothing to end")
-    for name in left:
-        how = f"{program()} down --name {name} --set target=aws"
-        tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
     return 1 if left else 0
 
 

@@ -263,6 +263,11 @@ class Lab:
             tuple(rows),
         )
 
+    def agree(self, *, snapshot: bool = False) -> None:
+        """Raise PriceNotConfirmed where `pay_up_to` does not cover the lab, and an image of it."""
+        with steps.own_errors("price"):
+            bill.agree(self._site(), snapshot)
+
     def price(self) -> Table:
         """Say what the lab of these settings costs, item by item. Raises NoPrice."""
         with steps.own_errors("price"):

@@ -206,7 +206,7 @@ def test_down_of_labs_here_says_which_go_on_in_the_account(tmp_path: Path) -> No
         )  # fmt: skip
         assert done.returncode == 1
         assert json.loads(done.stdout) == {"ok": False, "ended": []}
-        assert "down --name far --set target=aws" in done.stderr
+        assert "down --name far --target aws" in done.stderr
         assert (tmp_path / "osawslab" / "far.aws").is_dir()
 
 

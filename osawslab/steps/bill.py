@@ -36,12 +36,16 @@ def gigabytes(settings: Settings) -> int:
 
 
 def confirm(site: Site, actions: Iterable[Action]) -> None:
-    """Raise PriceNotConfirmed where actions cost more than somebody has agreed to; see NoPrice."""
+    """Let only actions through whose price somebody has agreed to; see `agree`."""
     bills = {action.bills for action in actions} - {""}
-    if not bills or not site.target.charges:
-        return
+    if bills:
+        agree(site, SNAPSHOT in bills)
+
+
+def agree(site: Site, snapshot: bool) -> None:
+    """Raise PriceNotConfirmed where the lab costs more than somebody has agreed to, or NoPrice."""
     settings = site.settings
-    found = planned(site, SNAPSHOT in bills)
+    found = planned(site, snapshot)
     total = found.total(settings.hours)
     if total <= settings.pay_up_to:
         return
@@ -108,9 +112,10 @@ def meter(site: Site, facts: Facts) -> Meter:
     date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
     clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
     age = Decimal((clock - min(began)).total_seconds()) / HOUR if began else None
+    found = price(site.target, site.settings.region, ran)
     return Meter(
-        price(site.target, site.settings.region, now),
-        price(site.target, site.settings.region, ran),
+        found if now == ran else price(site.target, site.settings.region, now),
+        found,
         None if age is None else max(Decimal(0), age),
         "EC2's clock" if date else "this machine's clock",
     )
