@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
@@ -36,6 +38,7 @@ from osawslab.tour import Tour, tour
 
 PLACE = "place"  # the region; the labs in it have other names
 OSAWSLAB = (sys.executable, "-P", "-m", "osawslab.cli")
+NOTEBOOKS = runpy.run_path(str(Path(__file__).with_name("regenerate_notebooks.py")))
 Make = Callable[..., Lab]
 
 
@@ -83,7 +86,10 @@ def test_the_whole_tour_and_its_end(account: dict[str, str], new_lab: Make) -> N
     assert local.find("tour") is None  # nothing was started for it
     assert aws_folder("tour").stat().st_mode & 0o777 == 0o700
 
+    names = [row[0] for row in lab.price().rows]
+    assert names == ["instance t2.large", "2 public IPv4 addresses", "8 GB of disk"]
     told = json.loads(command("status", "--name", "tour", "--json").stdout)
+    assert "$0.1037 an hour" in told["cost"]
     assert {"instance", "provider NIC", "management Elastic IP"} <= {
         row["what"] for row in told["resources"]
     }
@@ -153,6 +159,31 @@ def test_nothing_is_made_before_somebody_agrees_to_its_price(
 def raise_error(result: Tour) -> None:
     if result.error:
         raise result.error
+
+
+def test_an_image_is_agreed_to_before_its_lab_is_made(account: dict[str, str]) -> None:
+    journal = local.state_folder(PLACE) / "journal"
+    before = journal.read_bytes() if journal.exists() else b""
+    done = command("image", "--json", "--set", "pay_up_to=0.50")  # enough for the lab alone
+    assert done.returncode == 2
+    told = json.loads(done.stdout)["error"]
+    assert told["type"] == "PriceNotConfirmed"
+    assert "a month of a snapshot of 30 GB, which outlives the lab $1.50" in told["seen"]
+    assert told["next"] == 'pay_up_to = "1.93"'
+    assert (journal.read_bytes() if journal.exists() else b"") == before
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("name", ["50-see-the-drop", "60-swap-mac", "90-tear-down"])
+def test_the_notebooks_that_tell_of_the_place(
+    name: str, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSAWSLAB_NAME", "notebooks")
+    monkeypatch.setenv("OSAWSLAB_PAY_UP_TO", "1")
+    notebook = nbformat.read(NOTEBOOKS["NOTEBOOKS"] / f"{name}.ipynb", as_version=4)
+    NOTEBOOKS["run"](notebook, NOTEBOOKS["NOTEBOOKS"])
+    outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
+    assert "NOT OK" not in str([each.get("data", {}).get("text/plain") for each in outputs])
 
 
 @pytest.mark.kernel
