@@ -56,12 +56,20 @@ def tour(options: Namespace) -> int:
 
 
 def goes_on(name: str) -> bool:
-    """Tell that a lab of this name is on AWS, where it costs money; False where there is none."""
-    there = target.aws_folder(name).is_dir()
-    if there:
-        how = f"{program()} down --name {name} --target aws"
-        tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
-    return there
+    """Tell that a lab of this name is on AWS, where it costs money; False where there is none.
+
+    Its key is made here before anything is that AWS charges for.
+    """
+    folder = target.aws_folder(name)
+    if not folder.is_dir():
+        return False
+    from osawslab.keys import key_file
+
+    if not key_file(folder).exists():
+        return False
+    how = f"{program()} down --name {name} --target aws"
+    tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
+    return True
 
 
 def start(options: Namespace) -> int:

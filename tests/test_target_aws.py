@@ -166,6 +166,7 @@ def test_an_image_is_agreed_to_before_its_lab_is_made(account: dict[str, str]) -
     before = journal.read_bytes() if journal.exists() else b""
     done = command("image", "--json", "--set", "pay_up_to=0.50")  # enough for the lab alone
     assert done.returncode == 2
+    assert "goes on" not in done.stderr
     told = json.loads(done.stdout)["error"]
     assert told["type"] == "PriceNotConfirmed"
     assert "a month of a snapshot of 30 GB, which outlives the lab $1.50" in told["seen"]
@@ -228,7 +229,8 @@ def test_nothing_is_found_where_nothing_was_made(account: dict[str, str], new_la
 
 
 def test_down_of_labs_here_says_which_go_on_in_the_account(tmp_path: Path) -> None:
-    (tmp_path / "osawslab" / "far.aws").mkdir(parents=True)
+    keep_key(key_file(tmp_path / "osawslab" / "far.aws"), "far")
+    (tmp_path / "osawslab" / "refused.aws").mkdir()  # where nothing was made
     for words in (["--all"], ["--name", "far"]):
         done = subprocess.run(
             [*OSAWSLAB, "down", "--json", *words],
@@ -238,6 +240,7 @@ def test_down_of_labs_here_says_which_go_on_in_the_account(tmp_path: Path) -> No
         assert done.returncode == 1
         assert json.loads(done.stdout) == {"ok": False, "ended": []}
         assert "down --name far --target aws" in done.stderr
+        assert "refused" not in done.stderr
         assert (tmp_path / "osawslab" / "far.aws").is_dir()
 
 
