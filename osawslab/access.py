@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osawslab.errors import CannotReach, LabError, MissingTool
@@ -53,8 +54,8 @@ def exports(found: Mapping[str, str]) -> str:
     return "\n".join([f"unset {' '.join(LEFT_OUT)}", *lines])
 
 
-def aws(region: Region, words: Sequence[str]) -> None:
-    """Become the AWS CLI, led to the region. Raises MissingTool; does not return."""
+def aws_program() -> str:
+    """Find the AWS CLI. Raises MissingTool."""
     program = shutil.which("aws")
     if program is None:
         raise MissingTool(
@@ -63,6 +64,12 @@ def aws(region: Region, words: Sequence[str]) -> None:
             next="install your distribution's package awscli, or pip install awscli in an"
             " environment of its own (here it would replace libraries of the lab)",
         )
+    return program
+
+
+def aws(region: Region, words: Sequence[str]) -> None:
+    """Become the AWS CLI, led to the region. Raises MissingTool; does not return."""
+    program = aws_program()
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     environ = {
         name: value
@@ -72,14 +79,11 @@ def aws(region: Region, words: Sequence[str]) -> None:
     os.execve(program, ["aws", *words], {**environ, **variables(region)})
 
 
-def ssh_command(
-    host: SshHost, name: str, words: Sequence[str], program: Sequence[str]
-) -> list[str]:
+def ssh_command(host: SshHost, folder: Path, words: Sequence[str], proxy: str) -> list[str]:
     """Give the OpenSSH command that logs in to a host of a lab: own key, own known host.
 
-    `program` runs osawslab, whose `region connect` leads into the region. Writes known_hosts.
+    `folder` has the lab's key, and gets known_hosts; `proxy` is a ProxyCommand, "" for none.
     """
-    folder = folders.state_folder(name)
     known = folder / f"known_hosts.{host.port}"
     shown = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
     folders.write_whole(known, f"{shown} {' '.join(host.host_key.split()[:2])}\n")
@@ -92,7 +96,7 @@ def ssh_command(
         "UpdateHostKeys": "no",
         "LogLevel": "ERROR",
         "IdentityFile": f'"{_literal(key_file(folder))}"',
-        "ProxyCommand": f"{_literal(shlex.join(program))} region connect %h %p --name {name}",
+        "ProxyCommand": proxy or "none",
     }
     return [
         _program(),

@@ -16,6 +16,7 @@ STEPS = (
 )  # fmt: skip
 FLAGS = {  # settings that have an option of their own
     "name": ("NAME", "the lab (its region, its state); default: lab"),
+    "target": ("PLACE", "local, or aws: your account, where it costs money; default: local"),
     "instance_type": ("TYPE", "it decides what the NIC can do; default: t2.large"),
     "cloud": ("KIND", "handbuilt, or openstack: the real one (needs root); default: handbuilt"),
     "dashboard": ("yes|no", "with openstack: Horizon too, see `dashboard`; default: no"),
@@ -76,7 +77,11 @@ def parser() -> ArgumentParser:
     sub = command("aws", "run the AWS CLI in the region", "LAB aws ec2 describe-vpcs", json=False)
     sub.add_argument("words", nargs="...", metavar="WORD", help="what the AWS CLI is asked")
     _region(commands)
-    sub = command("down", "end a lab: its region and its state; notebooks stay", "LAB down")
+    sub = command(
+        "down",
+        "end a lab: its region and its state, or all it has on AWS; notebooks stay",
+        "LAB down",
+    )
     sub.add_argument("--all", action="store_true", help="end every lab of this user")
     command("doctor", "look at this machine before anything is started", "LAB doctor")
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")

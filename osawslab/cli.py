@@ -65,8 +65,7 @@ def fail(error: LabError, options: Namespace) -> int:
 def as_caller(options: Namespace, words: list[str], caller: tuple[int, int]) -> int:
     """Start the region as root, then do the command as the caller that root works for."""
     if options.command in NEEDS_REGION and not getattr(options, "no_region", False):
-        settings = settings_of(options)
-        target.region_of(settings)
+        target.start(settings_of(options))
     uid, gid = caller
     try:
         groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from osawslab import target
 from osawslab.arguments import given, settings_of
 from osawslab.console import answer, program, say, show_json, tell
-from osawslab.errors import StepNotReady
+from osawslab.errors import BadSetting, StepNotReady
 from osawslab.region import folders, local
 from osawslab.settings import Settings
 
@@ -53,7 +53,25 @@ def tour(options: Namespace) -> int:
     status = answer(options, result.text, result.data, result.ok)
     if result.error:
         tell(str(result.error))
+    goes_on(lab.settings.name)
     return 2 if result.error else status
+
+
+def goes_on(name: str) -> bool:
+    """Tell that a lab of this name is on AWS, where it costs money; False where there is none.
+
+    Its key is made here before anything is that AWS charges for.
+    """
+    folder = target.aws_folder(name)
+    if not folder.is_dir():
+        return False
+    from osawslab.keys import key_file
+
+    if not key_file(folder).exists():
+        return False
+    how = f"{program()} down --name {name} --target aws"
+    tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
+    return True
 
 
 def start(options: Namespace) -> int:
@@ -66,8 +84,9 @@ def start(options: Namespace) -> int:
     if laid.text:
         tell(f"notebooks in {options.folder}\n{laid.text}")
     if not options.no_region:
-        region = target.region_of(settings)
-        tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
+        region = target.start(settings)
+        if region:
+            tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
     if options.port is None and server.port != jupyter.PORTS[0]:
         tell(f"port {jupyter.PORTS[0]} is taken: JupyterLab uses {server.port}")
     url = server.url(workbook.FIRST)
@@ -81,6 +100,7 @@ def start(options: Namespace) -> int:
     tell(f"JupyterLab has ended; your notebooks stay in {options.folder}.")
     if local.find(settings.name):
         tell(f"The local region goes on. To end it: {program()} down{_named(options)}")
+    goes_on(settings.name)
     return 0
 
 
@@ -108,16 +128,23 @@ def hint(options: Namespace) -> int:
 
 def image(options: Namespace) -> int:
     """Install a real OpenStack once, keep it as an image, and end the lab that it was made in."""
+    from osawslab import account
     from osawslab.lab import Lab
     from osawslab.ui.progress import TerminalProgress
 
-    settings = {"name": "image", **given(options), "cloud": "openstack"}
-    with Lab(**settings) as lab:
+    with Lab(**{"name": "image", **given(options), "cloud": "openstack"}) as lab:
         lab.progress = TerminalProgress(sys.stdout if not options.json else sys.stderr)
-        lab.catch_up("provider_nic")
-        report = lab.bake()
-    if report.ok:
-        local.remove(settings["name"])
+        name = lab.settings.name
+        try:
+            lab.agree(snapshot=True)
+            lab.catch_up("provider_nic")
+            report = lab.bake()
+            if report.ok and lab.settings.target == "aws":
+                account.give_back(lab)
+        finally:
+            goes_on(name)
+    if report.ok and lab.settings.target == "local":
+        local.remove(name)
     data = {"ok": report.ok, "image": report.data["image"], "changed": report.changed}
     return answer(options, report.text, data, report.ok)
 
@@ -125,6 +152,11 @@ def image(options: Namespace) -> int:
 def status(options: Namespace) -> int:
     """Say what exists; starts nothing."""
     settings = settings_of(options)
+    if settings.target == "aws":
+        from osawslab import account
+
+        with lab_of(options) as lab:
+            return account.status(options, lab)
     region, folder = local.find(settings.name), folders.state_folder(settings.name)
     others = sorted(p.name for p in folders.state_home().glob("*") if p != folder)
     data: dict[str, Any] = {"lab": settings.name, "running": region is not None, "others": others}
@@ -152,12 +184,19 @@ def _about(region: local.Region) -> str:
 
 
 def down(options: Namespace) -> int:
-    """End local labs: their regions and state. Notebooks stay."""
+    """End local labs: their regions and state; of one on AWS, all it has. Notebooks stay."""
     if options.all:
         names = sorted(path.name for path in folders.state_home().glob("*") if path.is_dir())
+        names = [name for name in names if "." not in name]
+        on_aws = sorted(path.stem for path in folders.state_home().glob("*.aws"))
     else:
-        # A lab.toml that is wrong must not keep a lab alive that is named.
-        names = [(Settings(name=options.name) if options.name else settings_of(options)).name]
+        settings = _of_down(options)
+        if settings.target == "aws":
+            from osawslab import account
+
+            with lab_of(options) as lab:
+                return account.down(options, lab)
+        names = on_aws = [settings.name]
     ended = []
     for name in names:
         region = local.find(name)
@@ -166,31 +205,44 @@ def down(options: Namespace) -> int:
             ended.append({"lab": name, "pid": region.pid if region else None})
             if not options.json:
                 say(f"ended lab {name!r}{process} and removed its state")
+    left = [name for name in on_aws if goes_on(name)]
     if options.json:
-        show_json({"ok": True, "ended": ended})
-    elif not ended:
+        show_json({"ok": not left, "ended": ended})
+    elif not ended and not left:
         say(f"nothing to end: there is no lab {names[0]!r}" if names else "nothing to end")
-    return 0
+    return 1 if left else 0
+
+
+def _of_down(options: Namespace) -> Settings:
+    """Make the settings; a lab.toml that is wrong must not keep a lab alive that is named."""
+    try:
+        return settings_of(options)
+    except BadSetting:
+        if not options.name:
+            raise
+        return Settings(name=options.name)
 
 
 def ssh(options: Namespace) -> int:
     """Become OpenSSH, logging in to the instance or the VM."""
     from osawslab import access
 
-    name = made(options)
+    settings = made(options)
     with lab_of(options) as lab:
         host = lab.host(options.to)
-    us = (sys.executable, "-P", "-m", "osawslab.cli")
-    command = access.ssh_command(host, name, options.words, us)
+    place = target.open_target(settings)
+    command = access.ssh_command(host, place.keys, options.words, place.proxy)
     os.execv(command[0], command)
 
 
-def made(options: Namespace) -> str:
-    """Name the lab, which has been made. Raises StepNotReady: looking for it must not make one."""
-    name = settings_of(options).name
-    if not folders.state_folder(name).is_dir():
-        raise StepNotReady(f"there is no lab {name!r}", seen="nothing was made", next="./lab tour")
-    return name
+def made(options: Namespace) -> Settings:
+    """Read the settings of a lab that exists. Raises StepNotReady: to look must not make one."""
+    settings = settings_of(options)
+    if settings.target == "local" and not folders.state_folder(settings.name).is_dir():
+        raise StepNotReady(
+            f"there is no lab {settings.name!r}", seen="nothing was made", next="./lab tour"
+        )
+    return settings
 
 
 def dashboard(options: Namespace) -> int:
@@ -210,6 +262,10 @@ def env(options: Namespace) -> int:
     from osawslab import access
 
     settings = settings_of(options)
+    if settings.target == "aws":
+        from osawslab import account
+
+        return account.env(options, settings)
     found = access.variables(target.region_of(settings))
     return answer(options, access.exports(found), found)
 
@@ -219,6 +275,10 @@ def aws(options: Namespace) -> int:
     from osawslab import access
 
     settings = settings_of(options)
+    if settings.target == "aws":
+        from osawslab import account
+
+        account.aws(settings, options.words)
     access.aws(target.region_of(settings), options.words)
     return 0
 

@@ -43,7 +43,7 @@ class NoPlaceToRun(LabError, RuntimeError):
 
 
 class RegionGone(LabError, ConnectionError):
-    """The local region does not answer (any more)."""
+    """The region's API does not answer (any more)."""
 
 
 class MissingTool(LabError, RuntimeError):
@@ -76,6 +76,18 @@ class CannotReach(LabError, ConnectionError):
 
 class Refused(LabError, PermissionError):
     """EC2 or the host refused; the message carries their own words."""
+
+
+class NoCredentials(Refused):
+    """AWS does not know who asks: no key, a wrong one, or one that has expired."""
+
+
+class NoPrice(LabError, LookupError):
+    """What something costs is not known, and not guessed."""
+
+
+class PriceNotConfirmed(LabError, RuntimeError):
+    """Something would cost money that nobody has agreed to; nothing was made."""
 
 
 class BadCapture(LabError, ValueError):

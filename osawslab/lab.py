@@ -6,15 +6,17 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from osawslab.aws.price import LEFT_OUT
 from osawslab.cloud.openstack import dashboard
 from osawslab.cloud.openstack.dashboard import Dashboard
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
-from osawslab.steps import publish_vm, work
+from osawslab.steps import bill, publish_vm, work
 from osawslab.steps import run as steps
 from osawslab.steps.site import Progress, Site
 from osawslab.target import open_target
@@ -58,6 +60,11 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the lab's own keys, on this machine."""
+        return self._site().target.keys
+
     def _site(self) -> Site:
         return Site(self.settings, open_target(self.settings), self.progress, self._hosts)
 
@@ -68,6 +75,7 @@ class Lab:
         path = site.target.keys / "working"
         with contextlib.ExitStack() as held:
             with writing(path):
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 file = held.enter_context(open(path, "ab+", buffering=0))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,7 +191,8 @@ class Lab:
 
     def client(self, service: str = "ec2") -> Any:
         """Give the boto3 client that the steps use: "ec2", "ssm" or "sts"."""
-        return self._site().target.client(service)
+        with steps.own_errors(f"client {service}"):
+            return self._site().target.client(service)
 
     def connection(self, to: str = "instance") -> Any:
         """Give the open fabric Connection to the instance, or to the VM by its Elastic IP.
@@ -239,7 +248,10 @@ class Lab:
 
     def status(self) -> Table:
         """Say what exists of this lab and what it costs."""
-        facts = self._site().read_ec2()
+        site = self._site()
+        with steps.own_errors("status"):
+            facts = site.read_ec2()
+            cost = bill.words(site, facts)
         rows = []
         if facts.instance:
             rows.append(
@@ -264,9 +276,26 @@ class Lab:
             for role, a in sorted(facts.addresses.items())
         ]
         return Table(
-            f"Lab {self.settings.name} on {self.settings.target}: costs nothing",
+            f"Lab {self.settings.name} on {self.settings.target}: {cost}",
             ("what", "id", "state or address", "type or MAC"),
             tuple(rows),
+        )
+
+    def agree(self, *, snapshot: bool = False) -> None:
+        """Raise PriceNotConfirmed where `pay_up_to` does not cover the lab, and an image of it."""
+        with steps.own_errors("price"):
+            bill.agree(self._site(), snapshot)
+
+    def price(self) -> Table:
+        """Say what the lab of these settings costs, item by item. Raises NoPrice."""
+        with steps.own_errors("price"):
+            found = bill.planned(self._site())
+        hours = self.settings.hours
+        if not found.items:
+            return found.table(f"Lab {self.settings.name} costs nothing")
+        return found.table(
+            f"Lab {self.settings.name}: ${found.per_hour:.4f} an hour,"
+            f" ${found.total(hours)} for {hours:f} planned hours; {LEFT_OUT}"
         )
 
     def close(self) -> None:

@@ -105,6 +105,7 @@ class Action:
     why: str
     command: str
     do: Callable[[], object] = field(repr=False, compare=False)
+    bills: str = field(default="", repr=False, compare=False)  # what of it AWS charges for
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,16 @@ class Settings:
     ping_address: str = "8.8.8.8"
     bridge: str = "auto"  # auto | openvswitch | linux
     strategy: str = "auto"  # auto | swap | share
+    ssh_proxy: str = ""  # on AWS: OpenSSH's ProxyCommand with %h and %p; "": straight
+    pay_up_to: Decimal = Decimal(0)  # on AWS: USD for all the planned hours together
+    hours: Decimal = Decimal(4)  # planned
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            if each.type == "Decimal":
+                object.__setattr__(self, each.name, number(each.name, value))
+                continue
             wanted = int if each.type == "int" else str
             if type(value) is not wanted:
                 raise BadSetting(
@@ -77,11 +84,21 @@ class Settings:
                     seen=repr(getattr(self, name)),
                     next=f"{name} = {toml(allowed[0])}",
                 )
-        if self.target == "aws":
+        if not 0 < self.hours <= MONTH:
             raise BadSetting(
-                'target="aws" is refused until its guard rails (price, sweep, policy) exist',
-                seen='target = "aws"',
-                next='Lab(target="local")',
+                f"hours is the planned time: more than 0, and {MONTH} at most",
+                seen=str(self.hours),
+                next='hours = "4"',
+            )
+        if not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", self.region):
+            raise BadSetting(
+                "region is no name of an AWS region", seen=repr(self.region), next=AS_REGION
+            )
+        if self.ssh_proxy and not ("%h" in self.ssh_proxy and "%p" in self.ssh_proxy):
+            raise BadSetting(
+                "ssh_proxy says where to connect by %h and %p",
+                seen=repr(self.ssh_proxy),
+                next='ssh_proxy = "ssh -W %h:%p jump.example.org"',
             )
         if self.cloud == "openstack" and (self.debian, self.bridge) not in (
             (13, "auto"),
@@ -201,12 +218,33 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "bridge": ("auto", "openvswitch", "linux"),
     "strategy": ("auto", "swap", "share"),
 }
+MONTH = 744  # hours
+AS_REGION = 'region = "us-east-1"'
 DEFAULTS: Mapping[str, Any] = {each.name: each.default for each in fields(Settings)}
 
 
 def toml(value: object) -> str:
     """Write a value as `lab.toml` wants it."""
     return str(value) if isinstance(value, int) else f'"{value}"'
+
+
+def number(name: str, value: object) -> Decimal:
+    """Read a number that is not negative, given as one or as text.
+
+    >>> number("pay_up_to", "1.25")
+    Decimal('1.25')
+    """
+    try:
+        found = Decimal(str(value).strip())
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if type(value) not in (int, float, str, Decimal) or not found.is_finite() or found < 0:
+        raise BadSetting(
+            f"{name} is a number, 0 or more",
+            seen=repr(value),
+            next=f"{name} = {toml(DEFAULTS[name])}",
+        )
+    return found
 
 
 def network(name: str, text: str) -> IPv4Network:

@@ -8,7 +8,11 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
+import shlex
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +32,14 @@ class Vantage(Protocol):
         ...
 
 
+class Client(Protocol):
+    """Give the boto3 client of a service; in the region of the settings, or in another."""
+
+    def __call__(self, service: str, region_name: str = "") -> Any:
+        """Raises BadSetting where the place has no such region."""
+        ...
+
+
 @dataclass(frozen=True)
 class Target:
     """A boto3 client by service name, a TCP connection to an address, and the vantage.
@@ -36,12 +48,14 @@ class Target:
     from this machine is the way; it raises OSError when nobody answers.
     """
 
-    client: Callable[[str], Any]
+    client: Client
     open_socket: Callable[[str, int, float], socket.socket | None]
     vantage: Vantage
     keys: Path  # the folder of the lab's own keys
     identity: str  # changes when connections made before are worth nothing any more
     pace: Path | None = None  # the file that keeps how long things took at this place
+    proxy: str = ""  # the same way for OpenSSH: a ProxyCommand with %h and %p; "": none is needed
+    charges: bool = False  # what is made here costs money
 
 
 class LocalVantage:
@@ -56,14 +70,26 @@ class LocalVantage:
         return {reason: found[reason] for reason in ("mac", "arp", "ip")}
 
 
+class NoVantage:
+    """Where nobody but the instance can look."""
+
+    def drops(self) -> None:
+        """Say that nobody can tell."""
+
+
 def open_target(settings: Settings) -> Target:
     """Open the place the settings name; starts the local region where it does not run."""
-    if settings.target != "local":
-        raise BadSetting("there is no such target", seen=settings.target, next='target = "local"')
+    if settings.target == "aws":
+        return _aws(settings)
     if local.find(settings.name) is None:
         # boto3's import takes as long as the region's start: do both at once.
         threading.Thread(target=importlib.import_module, args=("boto3",), daemon=True).start()
     return _local(region_of(settings))
+
+
+def start(settings: Settings) -> local.Region | None:
+    """Start what the place needs on this machine: its region, or nothing."""
+    return None if settings.target == "aws" else region_of(settings)
 
 
 def region_of(settings: Settings) -> local.Region:
@@ -106,10 +132,20 @@ def _local(region: local.Region) -> Target:
         read_timeout=60,
     )
 
-    @functools.cache
-    def client(service: str) -> Any:
-        return session.client(service, endpoint_url=region.endpoint, config=config)
+    made = functools.cache(
+        lambda service: session.client(service, endpoint_url=region.endpoint, config=config)
+    )
 
+    def client(service: str, region_name: str = "") -> Any:
+        if region_name not in ("", region.region):
+            raise BadSetting(
+                "a lab on this machine has one region",
+                seen=f"{region_name}, where {region.region} runs",
+                next=f'region = "{region.region}"',
+            )
+        return made(service)
+
+    us = shlex.join([sys.executable, "-P", "-m", "osawslab.cli"]).replace("%", "%%")
     return Target(
         client,
         region.connect,
@@ -117,4 +153,89 @@ def _local(region: local.Region) -> Target:
         folders.state_folder(region.name),
         f"{region.pid} {region.endpoint}",
         machine.cache() / "pace.json",
+        f"{us} region connect %h %p --name {region.name}",
     )
+
+
+def _aws(settings: Settings) -> Target:
+    """An account: the one that boto3's own search for credentials leads to."""
+
+    def client(service: str, region_name: str = "") -> Any:
+        return _client(service, region_name or settings.region, _chain())
+
+    keys = aws_folder(settings.name)
+    return Target(
+        client,
+        _proxied(settings.ssh_proxy, keys) if settings.ssh_proxy else lambda *_: None,
+        NoVantage(),
+        keys,
+        f"aws {settings.region}",
+        machine.cache() / "pace-aws.json",
+        settings.ssh_proxy,
+        charges=True,
+    )
+
+
+def aws_folder(name: str) -> Path:
+    """Name the folder of a lab on AWS: no lab's own name has a dot."""
+    return folders.state_folder(f"{name}.aws")
+
+
+def _chain() -> tuple[object, ...]:
+    """Give what decides who asks AWS, so that a client is made anew when it changes."""
+    home = Path("~/.aws").expanduser()
+    files = [
+        Path(os.environ.get(variable) or home / name).expanduser()
+        for variable, name in (
+            ("AWS_CONFIG_FILE", "config"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+        )
+    ]
+    changed = [file.stat().st_mtime_ns if file.is_file() else 0 for file in files]
+    return (*sorted(item for item in os.environ.items() if item[0][:4] == "AWS_"), *changed)
+
+
+@functools.lru_cache(maxsize=16)
+def _client(service: str, region: str, chain: tuple[object, ...]) -> Any:
+    import botocore.config
+    from botocore.exceptions import NoCredentialsError
+
+    session = _session(chain)
+    if session.get_credentials() is None:  # else a client without any is what is kept
+        raise NoCredentialsError
+    config = botocore.config.Config(
+        retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
+    )
+    return session.client(service, region_name=region, config=config)
+
+
+@functools.lru_cache(maxsize=1)
+def _session(chain: tuple[object, ...]) -> Any:
+    import boto3
+
+    return boto3.session.Session()
+
+
+def _proxied(template: str, keys: Path) -> Callable[[str, int, float], socket.socket]:
+    """Connect by a program's standard input and output, as OpenSSH's ProxyCommand does.
+
+    A socket of our own, for paramiko's ProxyCommand does not notice that its program has ended.
+    """
+
+    def open_socket(address: str, port: int, timeout: float) -> socket.socket:
+        given = {"%%": "%", "%h": address, "%p": str(port)}
+        command = re.sub("%[%hp]", lambda found: given[found[0]], template)
+        ours, theirs = socket.socketpair()
+        folders.private_folder(keys)
+        with theirs, (keys / "ssh_proxy.log").open("wb") as log:
+            child = subprocess.Popen(
+                ["sh", "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=log,
+                start_new_session=True,  # Ctrl-C ends a step, not the connection
+            )
+        threading.Thread(target=child.wait, daemon=True).start()
+        return ours
+
+    return open_socket

@@ -95,7 +95,8 @@ def test_openssh_knows_the_host_beforehand(
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     folder = home / "osawslab" / "a"
     folder.mkdir(parents=True)
-    words = access.ssh_command(host(port), "a", ["uname", "-a"], ["py thon", "-m", "osawslab.cli"])
+    proxy = "'py thon' -m osawslab.cli region connect %h %p --name a"
+    words = access.ssh_command(host(port), folder, ["uname", "-a"], proxy)
     file = folder / f"known_hosts.{port}"
     assert file.read_text() == known
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -105,7 +106,7 @@ def test_openssh_knows_the_host_beforehand(
     assert (lines["hostname"], lines["port"], lines["user"]) == ("203.0.113.11", str(port), "root")
     assert lines["stricthostkeychecking"] in ("yes", "true")
     assert lines["userknownhostsfile"] == str(file)
-    assert lines["proxycommand"] == "'py thon' -m osawslab.cli region connect %h %p --name a"
+    assert lines["proxycommand"] == proxy
     assert lines["identityagent"] == "none"
     assert words[-2:] == ["uname", "-a"]
 
@@ -115,7 +116,7 @@ def test_without_openssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     (tmp_path / "osawslab" / "a").mkdir(parents=True)
     monkeypatch.setattr(machine, "find", lambda _: None)
     with pytest.raises(MissingTool, match="OpenSSH"):
-        access.ssh_command(host(22), "a", [], ["x"])
+        access.ssh_command(host(22), tmp_path, [], "")
 
 
 class Answering:

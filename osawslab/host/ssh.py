@@ -83,10 +83,10 @@ class SshHost:
         client.get_host_keys().add(name, kind, known)
         connection.open()
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
-        # A path that breaks under an open connection is noticed, not waited for (tcp(7)).
-        connection.transport.sock.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENCE_SECONDS
-        )
+        wire = connection.transport.sock
+        if wire.family != socket.AF_UNIX:  # a program of the user's, which has the TCP connection
+            # A path that breaks under an open connection is noticed, not waited for (tcp(7)).
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENCE_SECONDS)
         self._open = connection
         return connection
 

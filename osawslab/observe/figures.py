@@ -101,11 +101,25 @@ class Chart:
         return out.getvalue(), {"alt": str(self.figure.get_label())}
 
 
-def drops_chart(before: Mapping[str, int], after: Mapping[str, int]) -> Chart:
-    """Show the figure in a notebook; equal numbers give equal bytes.
+@dataclass(frozen=True)
+class Uncounted:
+    """Instead of a figure, where nobody can count what the VPC drops."""
+
+    def __repr__(self) -> str:
+        return "Here nobody can count what the VPC drops: only what left the NIC is known."
+
+
+def drops_chart(
+    before: Mapping[str, int] | None, after: Mapping[str, int] | None
+) -> Chart | Uncounted:
+    """Show the figure in a notebook; equal numbers give equal bytes. None: not counted.
 
     >>> drops_chart({"mac": 3}, {})
     Frames dropped by the VPC during a ping, before and after the swap
+    >>> drops_chart(None, None)
+    Here nobody can count what the VPC drops: only what left the NIC is known.
     """
+    if before is None or after is None:
+        return Uncounted()
     title = "Frames dropped by the VPC during a ping, before and after the swap"
     return Chart(drops_figure(before, after), title)

@@ -6,7 +6,7 @@ from osawslab.aws.facts import MADE_OF, prepared
 from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
-from osawslab.steps import openstack_install, openstack_networks
+from osawslab.steps import bill, openstack_install, openstack_networks
 from osawslab.steps.provision import WAIT_SECONDS
 from osawslab.steps.run import apply, own_errors
 from osawslab.steps.site import Site
@@ -97,5 +97,6 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             f"aws ec2 create-image --instance-id {seen.instance} --name {name}"
             f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={made_of}}}]'",
             image,
+            bill.SNAPSHOT,
         ),
     )

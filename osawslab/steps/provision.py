@@ -15,10 +15,10 @@ from osawslab.aws.facts import Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.errors import CannotReach, StepFailed
 from osawslab.report import Action, Check, Table
+from osawslab.steps import bill
 from osawslab.steps.site import Shown, Site
 
 NAME = "provision"
-DISK = 30  # GB: OpenStack needs 5, and a learner has plans; Debian's AMI alone has 8
 WAIT_SECONDS = 300.0  # a Debian AMI answers on SSH within about a minute
 
 
@@ -50,9 +50,11 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
 
     todo: list[Action] = []
 
-    def want(holds: bool, why: str, command: str, do: Callable[[], object]) -> None:
+    def want(
+        holds: bool, why: str, command: str, do: Callable[[], object], bills: str = ""
+    ) -> None:
         if not holds:
-            todo.append(Action("aws", why, command, do))
+            todo.append(Action("aws", why, command, do, bills))
 
     want(
         facts.vpc is not None,
@@ -119,7 +121,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('key-pair', 'key')}",
         maker.key,
     )
-    image, disk = image_of(site, facts), DISK if settings.cloud == "openstack" else None
+    image, disk = image_of(site, facts), bill.DISK if settings.cloud == "openstack" else None
     want(
         facts.instance is not None,
         "the computer that will carry OpenStack, with one NIC",
@@ -131,6 +133,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('instance', 'instance')} --query 'Instances[0].InstanceId'"
         " --output text)",
         lambda: maker.instance(image or maker.image(), disk),
+        bills="instance",
     )
     stopped = facts.instance is not None and facts.instance["State"]["Name"] in (
         "stopped",
@@ -141,6 +144,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         "the instance is stopped",
         "aws ec2 start-instances --instance-ids $INSTANCE",
         maker.start,
+        bills="instance",
     )
     want(
         "provider" in facts.nics,
@@ -178,6 +182,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             f" {typed('elastic-ip', role + '-address')}"
             " --query AllocationId --output text)",
             lambda role=role: maker.allocate(role),  # type: ignore[misc]
+            bills="address",
         )
         want(
             bool(address and address.get("AssociationId")),

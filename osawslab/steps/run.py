@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from osawslab.errors import CannotReach, LabError, LabTimeout, Refused, RegionGone, StepFailed
+from osawslab.errors import CannotReach, LabError, StepFailed
 from osawslab.report import Action, Checks, Plan, Report
 from osawslab.steps import (
+    bill,
     install_cloud,
     networks,
     provider_nic,
     provision,
     publish_vm,
+    refusals,
     see_the_drop,
     swap_mac,
     tear_down,
@@ -53,12 +55,7 @@ def chapter_of(site: Site, step: str) -> Any:
 @contextlib.contextmanager
 def own_errors(step: str) -> Iterator[None]:
     """Let only errors of our own type out, with what AWS or the network said."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        EndpointConnectionError,
-        WaiterError,
-    )
+    from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
     try:
@@ -66,24 +63,10 @@ def own_errors(step: str) -> Iterator[None]:
     except LabError:
         raise
     except ClientError as error:
-        said = error.response["Error"]
-        inside = said.get("Code") == "InternalError"  # it could not, rather than would not
-        raise Refused(
-            f"{step}: EC2 refused {error.operation_name}",
-            seen=f"{said.get('Code')}: {said.get('Message')}",
-            next="make room if the disk is full; then run the step again"
-            if inside
-            else f'lab.check("{step}")',
-        ) from error
-    except WaiterError as error:
-        raise LabTimeout(f"{step}: {error}", next=f'lab.check("{step}")') from error
-    except EndpointConnectionError as error:
-        raise RegionGone(
-            f"{step}: EC2's API does not answer", seen=str(error), next="run the step again"
-        ) from error
+        raise refusals.refused(step, error) from error
     except (BotoCoreError, ResponseParserError) as error:  # none, or half an answer
-        raise CannotReach(
-            f"{step}: the call to EC2 failed", seen=str(error), next="run the step again"
+        raise refusals.failed(step, error) or CannotReach(
+            f"{step}: the call to EC2 failed", seen=str(error), next=refusals.AGAIN
         ) from error
     except OSError as error:
         raise StepFailed(
@@ -126,7 +109,11 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
 
 
 def apply(site: Site, step: str, actions: tuple[Action, ...]) -> None:
-    """Do actions in order, and tell of each; the first that fails ends it."""
+    """Do actions in order, and tell of each; the first that fails ends it.
+
+    Raises PriceNotConfirmed before the first where together they cost more than was agreed to.
+    """
+    bill.confirm(site, actions)
     site.progress.start(step, len(actions))
     pace = Pace(site.target.pace)
     said = "stopped"

@@ -12,6 +12,7 @@ from typing import Any
 
 from osawslab.cloud.handbuilt import EVIDENCE, FOLDER
 from osawslab.host.ping import Ping
+from osawslab.observe import pcap
 from osawslab.report import Action, Check
 from osawslab.steps import trial, work
 from osawslab.steps.site import Shown, Site
@@ -129,7 +130,18 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         ),
     ]
     if drops is None:
-        found.append(Check("frames left the NIC", "yes, unanswered", seen, bool(done.captured), ""))
+        frames = pcap.read(done.captured) if done.captured else []
+        left = any(frame.src_mac == facts.gateway_mac for frame in frames)
+        found.append(
+            Check(
+                "what became of the frames",
+                f"left the NIC with MAC {facts.gateway_mac}, no answer",
+                f"{'left' if left else 'none left'} the NIC with MAC {facts.gateway_mac},"
+                f" {'an' if done.received else 'no'} answer",
+                left and not done.received,
+                'lab.check("networks")',
+            )
+        )
     else:
         found.append(
             Check(

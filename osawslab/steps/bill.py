@@ -1,0 +1,121 @@
+"""The bill: what the settings would cost, that somebody agreed to it, and what has run up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+
+from osawslab.aws.facts import LAB, Facts
+from osawslab.aws.price import LEFT_OUT, Price, Things, price
+from osawslab.errors import NoPrice, PriceNotConfirmed
+from osawslab.report import Action
+from osawslab.settings import Settings
+from osawslab.steps.site import Site
+
+DISK = 30  # GB: OpenStack needs 5, and a learner has plans
+AMI_DISK = 8  # GB, of Debian's AMI alone
+ADDRESSES = 2  # Elastic IPs
+SNAPSHOT = "snapshot"  # in `Action.bills`: what is paid for beyond the lab itself
+HOUR = 3600
+
+
+def planned(site: Site, snapshot: bool = False) -> Price:
+    """Say what the lab of these settings costs. Raises NoPrice."""
+    settings = site.settings
+    disk = gigabytes(settings)
+    wanted = Things(settings.instance_type, ADDRESSES, disk, disk if snapshot else 0)
+    return price(site.target, settings.region, wanted)
+
+
+def gigabytes(settings: Settings) -> int:
+    """Give the size of the instance's disk."""
+    return DISK if settings.cloud == "openstack" else AMI_DISK
+
+
+def confirm(site: Site, actions: Iterable[Action]) -> None:
+    """Let only actions through whose price somebody has agreed to; see `agree`."""
+    bills = {action.bills for action in actions} - {""}
+    if bills:
+        agree(site, SNAPSHOT in bills)
+
+
+def agree(site: Site, snapshot: bool) -> None:
+    """Raise PriceNotConfirmed where the lab costs more than somebody has agreed to, or NoPrice."""
+    settings = site.settings
+    found = planned(site, snapshot)
+    total = found.total(settings.hours)
+    if total <= settings.pay_up_to:
+        return
+    sources = ", ".join(dict.fromkeys(item.source for item in found.items))
+    raise PriceNotConfirmed(
+        f"this costs ${found.per_hour:.4f} an hour, ${total} for {settings.hours:f} planned hours;"
+        f" you have agreed to ${settings.pay_up_to:f}, and nothing was made",
+        seen=f"{'; '.join(map(str, found.items))}; {LEFT_OUT}; by {sources}",
+        next=f'pay_up_to = "{total}"',
+    )
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What exists, what it costs, and since when."""
+
+    now: Price
+    ran: Price  # with the instance, also where it is stopped now
+    hours: Decimal | None  # since it began; None where EC2 does not tell
+    clock: str  # whose time it is
+
+    def words(self, planned: Decimal) -> str:
+        """Say it in a line."""
+        if not self.ran.items:
+            return "costs nothing"
+        now = f"${self.now.per_hour:.4f} an hour"
+        if self.hours is None:
+            return f"{now}; since when, EC2 does not tell"
+        left = max(Decimal(0), planned - self.hours)
+        return (
+            f"up to ${self.ran.total(self.hours)} so far, {now},"
+            f" {left:.1f} of {planned:f} h left, by {self.clock}"
+        )
+
+
+def words(site: Site, facts: Facts) -> str:
+    """Say what the lab costs, as it is now."""
+    if not site.target.charges:
+        return "costs nothing"
+    try:
+        return meter(site, facts).words(site.settings.hours)
+    except NoPrice as error:
+        return error.what
+
+
+def meter(site: Site, facts: Facts) -> Meter:
+    """Read what runs up. Raises NoPrice.
+
+    The instance counts as if it had never been stopped since its disk was made, and an address
+    as if it were as old as that: EC2 tells neither.
+    """
+    mine = [{"Name": f"tag:{LAB}", "Values": [site.settings.name]}]
+    told = site.ec2.describe_volumes(Filters=mine)
+    volumes = told["Volumes"]
+    spare = sum(key.startswith("eipalloc-") for key in facts.surplus)
+    ran = Things(
+        str(facts.instance["InstanceType"]) if facts.instance else "",
+        len(facts.addresses) + spare,
+        sum(volume["Size"] for volume in volumes),
+    )
+    now = ran if facts.running else replace(ran, instance_type="")
+    began = [volume["CreateTime"] for volume in volumes]
+    began += [facts.instance["LaunchTime"]] if facts.instance else []
+    date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    age = Decimal((clock - min(began)).total_seconds()) / HOUR if began else None
+    found = price(site.target, site.settings.region, ran)
+    return Meter(
+        found if now == ran else price(site.target, site.settings.region, now),
+        found,
+        None if age is None else max(Decimal(0), age),
+        "EC2's clock" if date else "this machine's clock",
+    )

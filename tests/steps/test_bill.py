@@ -1,0 +1,151 @@
+"""Who has agreed to what, and what has run up since: on facts that are written down here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from osawslab.aws.facts import Facts
+from osawslab.errors import PriceNotConfirmed
+from osawslab.report import Action
+from osawslab.settings import Settings
+from osawslab.steps import bill
+from osawslab.steps.run import apply
+from osawslab.target import NoVantage, Target
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CLOCK = {"date": "Sun, 01 Mar 2026 12:00:00 GMT"}
+
+
+class Account:
+    """Stands for EC2: the lab's disks, and the time by its clock."""
+
+    def __init__(self, *disks: tuple[int, float], clock: dict[str, str] = CLOCK) -> None:
+        self.disks, self.clock = disks, clock
+
+    def __call__(self, service: str, region_name: str = "") -> Account:
+        if service == "pricing":
+            raise EndpointConnectionError(endpoint_url="nowhere")
+        return self
+
+    def describe_volumes(self, **_: Any) -> dict[str, Any]:
+        volumes = [
+            {"Size": size, "CreateTime": NOW - timedelta(hours=age)} for size, age in self.disks
+        ]
+        return {"Volumes": volumes, "ResponseMetadata": {"HTTPHeaders": self.clock}}
+
+
+def site(account: Account, charges: bool = True, **settings: Any) -> Any:
+    place = Target(account, lambda *_: None, NoVantage(), Path(), "", charges=charges)
+    return SimpleNamespace(settings=Settings(**settings), target=place, ec2=account, progress=None)
+
+
+def action(bills: str, done: list[str]) -> Action:
+    return Action("aws", "why", "command", lambda: done.append(bills), bills)
+
+
+@pytest.mark.parametrize(
+    ("bills", "settings", "next"),
+    [
+        # 0.0832 + 2 * 0.005 + 8 * 0.08 / 720 an hour
+        (["instance"], {}, "0.38"),
+        (["", "address"], {"hours": "0.5"}, "0.05"),
+        (["instance"], {"pay_up_to": "0.37"}, "0.38"),
+        # a disk of 30 GB, and a month of its snapshot: 30 * 0.05
+        (["instance"], {"cloud": "openstack"}, "0.39"),
+        (["", "snapshot"], {"cloud": "openstack"}, "1.89"),
+        (["", "snapshot"], {"cloud": "openstack", "pay_up_to": "1.88"}, "1.89"),
+    ],
+)
+def test_nothing_is_done_before_it_is_agreed_to(
+    bills: list[str], settings: dict[str, Any], next: str
+) -> None:
+    done: list[str] = []
+    actions = tuple(action(each, done) for each in bills)
+    with pytest.raises(PriceNotConfirmed) as caught:
+        apply(site(Account(), instance_type="t3.large", **settings), "step", actions)
+    assert caught.value.next == f'pay_up_to = "{next}"'
+    assert done == []
+
+
+@pytest.mark.parametrize(
+    ("bills", "charges", "settings"),
+    [
+        (["instance", "address"], True, {"pay_up_to": "0.38"}),
+        (["instance", "address"], True, {"pay_up_to": 5}),
+        (["snapshot"], True, {"cloud": "openstack", "pay_up_to": "1.89"}),
+        (["", ""], True, {}),
+        ([], True, {}),
+        (["instance", "snapshot"], False, {}),
+    ],
+)
+def test_what_is_agreed_to_or_costs_nothing_is_not_refused(
+    bills: list[str], charges: bool, settings: dict[str, Any]
+) -> None:
+    actions = [action(each, []) for each in bills]
+    bill.confirm(site(Account(), charges, instance_type="t3.large", **settings), actions)
+
+
+INSTANCE = {
+    "InstanceType": "t3.large",
+    "State": {"Name": "running"},
+    "LaunchTime": NOW - timedelta(hours=1),
+}
+ADDRESSES = {"management": {}, "provider": {}}
+
+
+@pytest.mark.parametrize(
+    ("facts", "account", "words"),
+    [
+        (Facts(), Account(), "costs nothing"),
+        (
+            Facts(instance=INSTANCE, addresses=ADDRESSES),
+            Account((8, 3)),  # started again an hour ago, made three hours ago
+            "up to $0.29 so far, $0.0941 an hour, 1.0 of 4 h left, by EC2's clock",
+        ),
+        (
+            Facts(instance=INSTANCE, addresses=ADDRESSES, surplus=("eipalloc-1", "vpc-1")),
+            Account((8, 30)),
+            "up to $2.98 so far, $0.0991 an hour, 0.0 of 4 h left, by EC2's clock",
+        ),
+        (
+            Facts(instance={**INSTANCE, "State": {"Name": "stopped"}}, addresses=ADDRESSES),
+            Account((8, 2)),
+            "up to $0.19 so far, $0.0109 an hour, 2.0 of 4 h left, by EC2's clock",
+        ),
+        (
+            Facts(addresses={"provider": {}}),
+            Account(),
+            "$0.0050 an hour; since when, EC2 does not tell",
+        ),
+        (
+            Facts(instance={**INSTANCE, "InstanceType": "x9.large"}),
+            Account((8, 2)),
+            "what this costs in us-east-1 is not known: instance x9.large",
+        ),
+    ],
+)
+def test_what_has_run_up(facts: Facts, account: Account, words: str) -> None:
+    assert bill.words(site(account), facts) == words
+
+
+def test_without_a_clock_of_ec2s_this_machines_is_named() -> None:
+    facts = Facts(instance=INSTANCE)
+    assert bill.words(site(Account((8, 1), clock={})), facts).endswith("by this machine's clock")
+
+
+def test_a_place_that_charges_nothing_says_so() -> None:
+    facts = Facts(instance=INSTANCE, addresses=ADDRESSES)
+    assert bill.words(site(Account((8, 3)), charges=False), facts) == "costs nothing"
+
+
+def test_money_is_exact() -> None:
+    assert bill.planned(site(Account(), instance_type="t3.large")).total(Decimal("1")) == Decimal(
+        "0.10"
+    )
