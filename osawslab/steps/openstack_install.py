@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from osawslab.cloud.openstack import accounts, api, horizon, parts
+from osawslab.cloud.openstack import accounts, api, horizon, parts, services
 from osawslab.cloud.openstack import facts as installed
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import ACCOUNTS, FOLDER, SECRETS, Part
@@ -20,7 +20,7 @@ MEMORY = 5 * 10**9 // 2  # bytes; all services and a small VM use 3.5 to 4 GB, w
 DISK = 5 * 10**9  # bytes; the packages are 2 GB, and as much again while they are unpacked
 AGENTS_SECONDS = 180.0
 PAUSE_SECONDS = 0.5
-BINARIES = parts.AGENTS
+BINARIES = services.AGENTS
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def require(found: Installed, instance: str) -> None:
             seen=f"{found.memory / 1e9:.1f} GB",
             next='instance_type = "t2.large", then lab.tear_down() and lab.provision()',
         )
-    if not set(parts.PACKAGES).isdisjoint(found.missing) and found.disk < DISK:
+    if not set(services.PACKAGES).isdisjoint(found.missing) and found.disk < DISK:
         raise MissingTool(
             f"OpenStack needs {DISK / 1e9:.0f} GB of free disk",
             seen=f"{found.disk / 1e9:.1f} GB free on /",
@@ -255,6 +255,6 @@ def undo(site: Site, seen: Seen) -> tuple[Action, ...]:
     """Stop the services and forget what they were made from; packages and databases stay."""
     if not seen.installed.stamps:
         return ()
-    services = f"{' '.join(parts.SERVICES)} {horizon.SERVICE}"
-    stop = f"systemctl stop {services}; rm -f {FOLDER}/*.stamp {parts.READY}"
+    every = " ".join((*services.SERVICES, horizon.SERVICE))
+    stop = f"systemctl stop {every}; rm -f {FOLDER}/*.stamp {parts.READY}"
     return (Action("instance", "OpenStack stops", stop, lambda: seen.host.run(stop)),)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from osawslab.cloud.openstack import accounts, configuration, horizon, parts
+from osawslab.cloud.openstack import accounts, configuration, horizon, parts, services
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.facts import Installed
-from osawslab.cloud.openstack.parts import SERVICES, Part
+from osawslab.cloud.openstack.parts import Part
+from osawslab.cloud.openstack.services import SERVICES
 from osawslab.errors import BadSetting, LabError
 from osawslab.settings import Settings
 from osawslab.steps.openstack_install import require
@@ -23,7 +24,7 @@ DASHBOARD = parts.dashboard(ABOUT)
 SECRETS = "f" * 64
 FRESH = Installed(
     system="debian", release="13", systemd=True, memory=8 * 10**9, disk=20 * 10**9,
-    missing=parts.PACKAGES, units={}, stamps={}, owner="", secrets="", foreign=(), kvm=False,
+    missing=services.PACKAGES, units={}, stamps={}, owner="", secrets="", foreign=(), kvm=False,
     openvswitch_module=False, tun=True,
 )  # fmt: skip
 DONE = replace(
@@ -52,7 +53,7 @@ def test_every_file_is_ini_and_has_its_readers(path: str, text: str) -> None:
     read = configparser.RawConfigParser(strict=True)
     read.read_string(text)
     assert read.sections() or read.defaults()
-    assert set(parts.READERS[path]) <= set(SERVICES)
+    assert set(services.READERS[path]) <= set(SERVICES)
 
 
 def test_no_secret_is_in_a_script_only_its_name() -> None:

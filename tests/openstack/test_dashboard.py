@@ -62,7 +62,7 @@ def password(toured: Lab) -> str:
 
 def since(wanted: Lab) -> str:
     """Say when the other services have started."""
-    names = " ".join(openstack_install.parts.SERVICES)
+    names = " ".join(openstack_install.services.SERVICES)
     return wanted.shell(f"systemctl show -p ActiveEnterTimestampMonotonic {names}").output
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from osawslab import Lab
-from osawslab.cloud.openstack import parts
+from osawslab.cloud.openstack import parts, services
 from osawslab.errors import LabError
 from osawslab.steps import bake, openstack_install
 
@@ -149,7 +149,7 @@ def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
     assert re.search(r"qrouter-[0-9a-f-]{36}", netns)
     assert "qdhcp-" in netns
     told = openstack_install.cloud(lab._site(), lab.host())
-    assert {each.binary for each in told.network.agents() if each.is_alive} == set(parts.AGENTS)
+    assert {each.binary for each in told.network.agents() if each.is_alive} == set(services.AGENTS)
     assert {each.type for each in told.identity.services()} >= {
         "identity", "network", "compute", "image", "placement",
     }  # fmt: skip

@@ -8,15 +8,8 @@ from pathlib import Path
 
 from osawslab.cloud.openstack import horizon, look
 from osawslab.cloud.openstack.configuration import About
-from osawslab.cloud.openstack.parts import (
-    CONFIGURED,
-    FOLDER,
-    PACKAGES,
-    SECRETS,
-    SERVICES,
-    Part,
-    parts,
-)
+from osawslab.cloud.openstack.parts import FOLDER, SECRETS, Part, parts
+from osawslab.cloud.openstack.services import CONFIGURED, PACKAGES, SERVICES
 from osawslab.host.ssh import SshHost
 from osawslab.settings import Settings
 
