@@ -20,6 +20,13 @@ from osawslab.region import folders, local, machine
 from osawslab.settings import Settings
 
 
+class Client(Protocol):
+    """Gives a boto3 client."""
+
+    def __call__(self, service: str, region: str = "") -> Any:
+        """Give the client of a service, in the settings' region unless another is named."""
+
+
 class Vantage(Protocol):
     """What a place can show that the instance cannot see: on AWS, nothing."""
 
@@ -36,7 +43,7 @@ class Target:
     from this machine is the way; it raises OSError when nobody answers.
     """
 
-    client: Callable[[str], Any]
+    client: Client
     open_socket: Callable[[str, int, float], socket.socket | None]
     vantage: Vantage
     keys: Path  # the folder of the lab's own keys
@@ -107,8 +114,19 @@ def _local(region: local.Region) -> Target:
     )
 
     @functools.cache
-    def client(service: str) -> Any:
+    def here(service: str) -> Any:
         return session.client(service, endpoint_url=region.endpoint, config=config)
+
+    own = region.region
+
+    def client(service: str, region: str = "") -> Any:
+        if region not in ("", own):
+            raise BadSetting(
+                "a local lab has one region",
+                seen=f"{region}, but it is {own}",
+                next=f'region = "{own}"',
+            )
+        return here(service)
 
     return Target(
         client,
