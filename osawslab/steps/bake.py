@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osawslab.aws.facts import MADE_OF, prepared
+from osawslab.aws.facts import MADE_BY, MADE_OF, prepared
 from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
@@ -60,7 +60,8 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             next="lab.install_cloud()",
         )
     name = f"osawslab-openstack-{made_of}"
-    tags = [{"Key": MADE_OF, "Value": made_of}, {"Key": "Name", "Value": name}]
+    pairs = {MADE_OF: made_of, MADE_BY: site.settings.name, "Name": name}
+    tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
     script = parts.forget()
 
     def image() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from osawslab import Lab
 from osawslab.aws import once
-from osawslab.aws.facts import LAB, role
+from osawslab.aws.facts import LAB, role, specification
 from osawslab.region import local
 
 pytestmark = pytest.mark.kernel
@@ -178,6 +178,42 @@ def test_nor_where_what_the_launch_was_asked_with_is_lost(
     with hidden(lab, *LISTED["RunInstances"], times=3):
         assert lab.provision().ok
     assert counted(lab)["instances"] == 1
+
+
+def test_an_address_that_came_twice_is_given_back_first(lab: Lab) -> None:
+    crash_after(lab, "AllocateAddress")
+    with hidden(lab, "DescribeAddresses", "Addresses", "management-address", times=1):
+        report = lab.provision()
+    assert counted(lab)["addresses"] == 3
+    [wrong] = [check for check in report.checks if not check]
+    assert (wrong.what, wrong.next) == ("nothing there twice", "lab.tear_down()")
+    [release] = lab.plan("provision").actions
+    assert release.command == f"aws ec2 release-address --allocation-id {wrong.seen}"
+    assert lab.provision().ok
+    assert counted(lab)["addresses"] == 2
+
+
+def test_a_vpc_that_came_twice_is_told_and_the_one_in_use_counts(lab: Lab) -> None:
+    crash_after(lab, "CreateVpc")
+    first = lab._site().read_ec2().vpc
+    assert first
+    with hidden(lab, "DescribeVpcs", "Vpcs", "vpc", times=1):
+        report = lab.provision()
+    [wrong] = [check for check in report.checks if not check]
+    assert (wrong.what, wrong.seen) == ("nothing there twice", first["VpcId"])
+    assert not lab.provision().changed
+
+
+def test_a_disk_that_nothing_uses_is_given_back(lab: Lab) -> None:
+    assert lab.provision().ok
+    tags = [specification("volume", NAME, "volume", "2026-01-01T00:00:00+00:00")]
+    made = lab.client("ec2").create_volume(
+        AvailabilityZone="us-east-1a", Size=1, TagSpecifications=tags
+    )
+    [delete] = lab.plan("provision").actions
+    assert delete.command == f"aws ec2 delete-volume --volume-id {made['VolumeId']}"
+    assert lab.provision().ok
+    assert counted(lab)["volumes"] == 1
 
 
 def test_one_that_was_ended_is_made_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
