@@ -65,6 +65,7 @@ def parser() -> ArgumentParser:
     help = "install a real OpenStack once, and keep it: later labs start from it (needs root)"
     command("image", help, "LAB image")
     command("status", "say what exists, and start nothing", "LAB status --json")
+    _sweep(command("sweep", "show what labs have left behind", "LAB sweep --older-than 8h --yes"))
     _ssh(
         command("ssh", "log in to the instance or to the VM", "LAB ssh vm -- hostname", json=False)
     )
@@ -110,6 +111,18 @@ def _start(sub: ArgumentParser) -> None:
     sub.add_argument("--no-browser", action="store_true", help="only print the address")
     sub.add_argument(
         "--no-region", action="store_true", help="only read the notebooks, with what they show"
+    )
+
+
+def _sweep(sub: ArgumentParser) -> None:
+    sub.add_argument(
+        "--yes", action="store_true", help="give back what belongs to labs without an instance"
+    )
+    sub.add_argument(
+        "--older-than",
+        default="",
+        metavar="AGE",
+        help="also labs whose instance is older than so many m, h or d (minutes, hours, days)",
     )
 
 

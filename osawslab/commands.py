@@ -120,6 +120,15 @@ def image(options: Namespace) -> int:
     return answer(options, report.text, data, report.ok)
 
 
+def sweep(options: Namespace) -> int:
+    """Show what labs have left behind, or give it back."""
+    from osawslab import tour as room
+
+    with lab_of(options) as lab:
+        report = lab.sweep(options.yes, options.older_than)
+    return answer(options, report.text, {**room.data(report), **report.data}, report.ok)
+
+
 def status(options: Namespace) -> int:
     """Say what exists; starts nothing."""
     settings = settings_of(options)
@@ -255,7 +264,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{
         f.__name__: f
-        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
+        for f in (start, tour, status, sweep, down, ssh, env, aws, hint, doctor, region, image)
     },
     "bench": bench,
     "test": test,

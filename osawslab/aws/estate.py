@@ -182,10 +182,15 @@ class Thing:
     ec2: Any  # the client of that region
 
     @property
+    def made(self) -> str:
+        """When this life of its lab began, ISO 8601 in UTC; "" where no tag says."""
+        return tag(self.facts, MADE)
+
+    @property
     def since(self) -> str:
-        """When it began, ISO 8601 in UTC: by EC2, else by its tag; "" where neither says."""
+        """When it was made, ISO 8601: by EC2, else its lab's beginning; "" where neither says."""
         told = self.facts.get("LaunchTime") or self.facts.get("CreateTime")
-        return str(told.isoformat()) if told else tag(self.facts, MADE)
+        return str(told.isoformat()) if told else self.made
 
     @property
     def vpc(self) -> str:
