@@ -41,12 +41,14 @@ def role(resource: Resource) -> str:
     return tag(resource, ROLE)
 
 
-def every(ec2: Any, describe: str, listed: str, filters: list[dict[str, Any]]) -> list[Resource]:
+def every(
+    ec2: Any, describe: str, listed: str, filters: list[dict[str, Any]], **more: Any
+) -> list[Resource]:
     """List all that a describe call finds, page by page where EC2 gives pages."""
     if ec2.can_paginate(describe):
-        pages = ec2.get_paginator(describe).paginate(Filters=filters)
+        pages = ec2.get_paginator(describe).paginate(Filters=filters, **more)
         return [each for page in pages for each in page[listed]]
-    return list(getattr(ec2, describe)(Filters=filters)[listed])
+    return list(getattr(ec2, describe)(Filters=filters, **more)[listed])
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def read(site: Site) -> Left:
     images = tuple(
         image
         for ec2 in everywhere.values()
-        for image in every(ec2, "describe_images", "Images", by_us)
+        for image in every(ec2, "describe_images", "Images", by_us, Owners=["self"])
     )
     return Left(tuple(everywhere), things, estate.strangers(things), images)
 
