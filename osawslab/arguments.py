@@ -1,14 +1,18 @@
-"""The commands, their options, and the help for each with an example."""
+"""The commands, their options, and the help for each with an example; the lab that they mean."""
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osawslab.console import program
 from osawslab.errors import BadSetting
 from osawslab.settings import DEFAULTS, Settings, load
+
+if TYPE_CHECKING:
+    from osawslab.lab import Lab
 
 STEPS = (
     "provision", "install_cloud", "provider_nic", "networks", "see_the_drop", "swap_mac", "verify",
@@ -67,6 +71,7 @@ def parser() -> ArgumentParser:
     help = "install a real OpenStack once, and keep it: later labs start from it (needs root)"
     command("image", help, "LAB image")
     command("status", "say what exists, and start nothing", "LAB status --json")
+    _sweep(command("sweep", "show what labs have left behind", "LAB sweep --older-than 8h --yes"))
     _ssh(
         command("ssh", "log in to the instance or to the VM", "LAB ssh vm -- hostname", json=False)
     )
@@ -122,6 +127,18 @@ def _start(sub: ArgumentParser) -> None:
     )
 
 
+def _sweep(sub: ArgumentParser) -> None:
+    sub.add_argument(
+        "--yes", action="store_true", help="give back what belongs to labs without an instance"
+    )
+    sub.add_argument(
+        "--older-than",
+        default="",
+        metavar="AGE",
+        help="also labs whose instance is older than so many m, h or d (minutes, hours, days)",
+    )
+
+
 def _ssh(sub: ArgumentParser) -> None:
     sub.usage = f"{program()} ssh [vm | instance] [options] [-- COMMAND …]"
     sub.add_argument("to", nargs="?", choices=("instance", "vm"), default="instance")
@@ -172,3 +189,13 @@ def given(options: Namespace) -> dict[str, Any]:
 def settings_of(options: Namespace) -> Settings:
     """Make the settings. `start` reads the lab.toml of its notebooks, as these will."""
     return load(given(options), folder=getattr(options, "folder", None))
+
+
+def lab_of(options: Namespace, progress_to_stdout: bool = False) -> Lab:
+    """Open the lab; its progress is told as lines."""
+    from osawslab.lab import Lab
+    from osawslab.ui.progress import TerminalProgress
+
+    made = Lab(**given(options))
+    made.progress = TerminalProgress(sys.stdout if progress_to_stdout else sys.stderr)
+    return made

@@ -22,7 +22,9 @@ from osawslab.errors import LabError
 from osawslab.region import folders
 
 AS_ROOT = ("down", "doctor", "test", "image")  # under sudo, all else is done as the caller
-NEEDS_REGION = ("start", "tour", "plan", "run", "check", "reset", "ssh", "dashboard", "aws", "env")
+NEEDS_REGION = (
+    "start", "tour", "plan", "run", "check", "reset", "ssh", "dashboard", "aws", "env", "sweep",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-import threading
 from argparse import Namespace
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from osawslab import target
-from osawslab.arguments import given, settings_of
+from osawslab import programs, target
+from osawslab.arguments import given, lab_of, settings_of
 from osawslab.console import answer, program, say, show_json, tell
-from osawslab.errors import BadSetting, StepNotReady
+from osawslab.errors import BadSetting
 from osawslab.region import folders, local
 from osawslab.settings import Settings
-
-if TYPE_CHECKING:
-    from osawslab.lab import Lab
-
-
-def lab_of(options: Namespace, progress_to_stdout: bool = False) -> Lab:
-    """Open the lab; its progress is told as lines."""
-    from osawslab.lab import Lab
-    from osawslab.ui.progress import TerminalProgress
-
-    made = Lab(**given(options))
-    made.progress = TerminalProgress(sys.stdout if progress_to_stdout else sys.stderr)
-    return made
-
-
-def region_of(options: Namespace) -> local.Region:
-    """Find the running region of the lab, without starting one."""
-    name = settings_of(options).name
-    found = local.find(name)
-    if found is None:
-        raise StepNotReady(
-            f"the local region of lab {name!r} does not run",
-            seen="its state is kept" if folders.state_folder(name).is_dir() else "nothing was made",
-            next="./lab tour, or a step in a notebook, starts it",
-        )
-    return found
 
 
 def tour(options: Namespace) -> int:
@@ -149,6 +120,15 @@ def image(options: Namespace) -> int:
     return answer(options, report.text, data, report.ok)
 
 
+def sweep(options: Namespace) -> int:
+    """Show what labs have left behind, or give it back."""
+    from osawslab import tour as room
+
+    with lab_of(options) as lab:
+        report = lab.sweep(options.yes, options.older_than)
+    return answer(options, report.text, {**room.data(report), **report.data}, report.ok)
+
+
 def status(options: Namespace) -> int:
     """Say what exists; starts nothing."""
     settings = settings_of(options)
@@ -168,19 +148,12 @@ def status(options: Namespace) -> int:
 
         with lab_of(options) as lab, own_errors("status"):
             table = lab.status()
-        lines = [_about(region), "", repr(table)]
+        lines = [programs.about(region), "", repr(table)]
         data |= {"tier": region.tier, "endpoint": region.endpoint, "pid": region.pid}
         data["resources"] = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     if others:
         lines += ["", f"other labs here: {', '.join(others)}"]
     return answer(options, "\n".join(lines), data)
-
-
-def _about(region: local.Region) -> str:
-    return (
-        f"the local region of lab {region.name!r} runs: process {region.pid},"
-        f" tier {region.tier}, EC2's API at {region.endpoint}"
-    )
 
 
 def down(options: Namespace) -> int:
@@ -223,97 +196,12 @@ def _of_down(options: Namespace) -> Settings:
         return Settings(name=options.name)
 
 
-def ssh(options: Namespace) -> int:
-    """Become OpenSSH, logging in to the instance or the VM."""
-    from osawslab import access
-
-    settings = made(options)
-    with lab_of(options) as lab:
-        host = lab.host(options.to)
-    place = target.open_target(settings)
-    command = access.ssh_command(host, place.keys, options.words, place.proxy)
-    os.execv(command[0], command)
-
-
-def made(options: Namespace) -> Settings:
-    """Read the settings of a lab that exists. Raises StepNotReady: to look must not make one."""
-    settings = settings_of(options)
-    if settings.target == "local" and not folders.state_folder(settings.name).is_dir():
-        raise StepNotReady(
-            f"there is no lab {settings.name!r}", seen="nothing was made", next="./lab tour"
-        )
-    return settings
-
-
-def dashboard(options: Namespace) -> int:
-    """Lead a port to the dashboard until Ctrl-C."""
-    made(options)
-    with lab_of(options) as lab, lab.dashboard(options.port) as found:
-        text = f"{found!r}\n\nCtrl-C gives the port back."
-        data = {"url": found.url, "user": found.user, "password_command": found.password_command}
-        answer(options, text, data)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
-    return 0
-
-
-def env(options: Namespace) -> int:
-    """Print what leads AWS's tools to the region."""
-    from osawslab import access
-
-    settings = settings_of(options)
-    if settings.target == "aws":
-        from osawslab import account
-
-        return account.env(options, settings)
-    found = access.variables(target.region_of(settings))
-    return answer(options, access.exports(found), found)
-
-
-def aws(options: Namespace) -> int:
-    """Become the AWS CLI in the region."""
-    from osawslab import access
-
-    settings = settings_of(options)
-    if settings.target == "aws":
-        from osawslab import account
-
-        account.aws(settings, options.words)
-    access.aws(target.region_of(settings), options.words)
-    return 0
-
-
 def doctor(options: Namespace) -> int:
     """Look at this machine."""
     from osawslab.doctor import examine
 
     found = examine()
     return answer(options, found.text, found.data, found.ok)
-
-
-def region(options: Namespace) -> int:
-    """Look into the local region, or connect to an address in it."""
-    from osawslab import access, rules
-
-    if options.what == "log":
-        path = folders.state_folder(settings_of(options).name) / "region.log"
-        text = path.read_text(errors="replace") if path.exists() else ""
-        return answer(options, text.rstrip() or "(the log is empty)", {"log": text})
-    found = region_of(options)
-    match options.what:
-        case "connect":
-            access.join(found, options.address, options.port)
-        case "rules":
-            shown = rules.read(found)
-            return answer(options, shown.text, shown.data)
-        case "drops":
-            return answer(options, repr(rules.drops(found)), found.drops())
-        case "status":
-            places = found.places()
-            text = "\n".join([_about(found), "network namespaces:", *(f"  {p}" for p in places)])
-            data = {"pid": found.pid, "tier": found.tier, "endpoint": found.endpoint}
-            return answer(options, text, {**data, "namespaces": places})
-    return 0
 
 
 def bench(options: Namespace) -> int:
@@ -333,11 +221,9 @@ def test(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
-    **{
-        f.__name__: f
-        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
-    },
-    "dashboard": dashboard,
+    **{f.__name__: f for f in (start, tour, status, sweep, down, hint, doctor, image)},
+    **{f.__name__: f for f in (programs.ssh, programs.env, programs.aws, programs.region)},
+    "dashboard": programs.dashboard,
     "bench": bench,
     "test": test,
 }

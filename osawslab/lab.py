@@ -189,6 +189,17 @@ class Lab:
         self.close()
         return report
 
+    def sweep(self, yes: bool = False, older_than: str = "") -> Report:
+        """Show what all labs have left behind in the account; with `yes`, give it back.
+
+        That is what belongs to labs without an instance, and with `older_than` ("8h", "2d") also
+        to labs whose instance is older. Raises BadSetting.
+        """
+        from osawslab.steps.sweep import sweep
+
+        with self._working("sweep") if yes else contextlib.nullcontext(self._site()) as site:
+            return sweep(site, yes, older_than)
+
     def client(self, service: str = "ec2") -> Any:
         """Give the boto3 client that the steps use: "ec2", "ssm" or "sts"."""
         with steps.own_errors(f"client {service}"):

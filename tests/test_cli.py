@@ -52,6 +52,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
          {"words": ["ec2", "describe-vpcs", "--output", "text"]}),
         ("down --all --json", {"all": True, "json": True}),
         ("status", {}),
+        ("sweep", {"yes": False, "older_than": ""}),
+        ("sweep --yes --older-than 8h --json", {"yes": True, "older_than": "8h", "json": True}),
         ("env", {}),
         ("doctor --json", {"json": True}),
         ("region rules --name a", {"what": "rules", "name": "a"}),

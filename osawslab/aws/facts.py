@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 LAB = "osawslab:lab"  # the tag that says whose a resource is
 ROLE = "osawslab:role"  # what it is in the lab
+MADE = "osawslab:made"  # when this life of the lab began: its VPC's first moment, ISO 8601 in UTC
 
 Resource = Mapping[str, Any]
 GONE = ("terminated", "shutting-down")
@@ -24,15 +25,30 @@ def tags(lab: str, role: str) -> list[dict[str, str]]:
     ]
 
 
-def specification(kind: str, lab: str, role: str) -> dict[str, Any]:
+def specification(kind: str, lab: str, role: str, made: str) -> dict[str, Any]:
     """Give a TagSpecification for a creating call."""
-    return {"ResourceType": kind, "Tags": tags(lab, role)}
+    return {"ResourceType": kind, "Tags": [*tags(lab, role), {"Key": MADE, "Value": made}]}
+
+
+def tag(resource: Resource, key: str) -> str:
+    """Read a tag of a resource, "" when it has no such tag."""
+    found = resource.get("Tags", resource.get("TagSet", []))
+    return next((str(each["Value"]) for each in found if each["Key"] == key), "")
 
 
 def role(resource: Resource) -> str:
     """Read what a resource is in the lab, "" when it has no such tag."""
-    found = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", resource.get("TagSet", []))}
-    return str(found.get(ROLE, ""))
+    return tag(resource, ROLE)
+
+
+def every(
+    ec2: Any, describe: str, listed: str, filters: list[dict[str, Any]], **more: Any
+) -> list[Resource]:
+    """List all that a describe call finds, page by page where EC2 gives pages."""
+    if ec2.can_paginate(describe):
+        pages = ec2.get_paginator(describe).paginate(Filters=filters, **more)
+        return [each for page in pages for each in page[listed]]
+    return list(getattr(ec2, describe)(Filters=filters, **more)[listed])
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class Facts:
     nics: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     addresses: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     surplus: tuple[str, ...] = ()  # ids with our tag that have no place above
+    idle: tuple[str, ...] = ()  # ids of volumes, and of the surplus, that cost and lead nowhere
 
     @property
     def registered_mac(self) -> str:
@@ -69,25 +86,41 @@ class Facts:
 
 
 def read(ec2: Any, lab: str) -> Facts:
-    """Read everything with the lab's tag."""
+    """Read everything with the lab's tag. Of two for one place, the one that is in use has it."""
     mine = [{"Name": f"tag:{LAB}", "Values": [lab]}]
-    surplus: list[str] = []
+    surplus: list[Resource] = []
 
-    def one(found: list[Resource], key: str) -> Resource | None:
-        surplus.extend(str(each[key]) for each in found[1:])
-        return found[0] if found else None
+    def all_of(kind: str, listed: str) -> list[Resource]:
+        return every(ec2, f"describe_{kind}", listed, mine)
 
-    def by_role(found: list[Resource], key: str) -> dict[str, Resource]:
+    def one(found: list[Resource], used: Callable[[Resource], bool]) -> Resource | None:
+        ranked = sorted(found, key=lambda each: not used(each))
+        surplus.extend(ranked[1:])
+        return ranked[0] if ranked else None
+
+    def by_role(found: list[Resource], used: Callable[[Resource], bool]) -> dict[str, Resource]:
         named: dict[str, Resource] = {}
-        for each in found:
+        for each in sorted(found, key=lambda each: not used(each)):
             name = role(each).partition("-")[0]
             if name in named or name not in ("management", "provider"):
-                surplus.append(str(each[key]))
+                surplus.append(each)
             else:
                 named[name] = each
         return named
 
-    vpc = one(ec2.describe_vpcs(Filters=mine)["Vpcs"], "VpcId")
+    reservations = all_of("instances", "Reservations")
+    instance = one(
+        [
+            instance
+            for reservation in reservations
+            for instance in reservation["Instances"]
+            if instance["State"]["Name"] not in GONE
+        ],
+        lambda each: each["State"]["Name"] == "running",
+    )
+    subnets = all_of("subnets", "Subnets")
+    inhabited = {str(each["VpcId"]) for each in subnets}
+    vpc = one(all_of("vpcs", "Vpcs"), lambda each: each["VpcId"] in inhabited)
     table: Resource | None = None
     if vpc:
         tables = ec2.describe_route_tables(
@@ -97,32 +130,51 @@ def read(ec2: Any, lab: str) -> Facts:
             ]
         )["RouteTables"]
         table = tables[0] if tables else None
-    reservations = ec2.describe_instances(Filters=mine)["Reservations"]
-    instances = [
-        instance
-        for reservation in reservations
-        for instance in reservation["Instances"]
-        if instance["State"]["Name"] not in GONE
-    ]
-    keys = ec2.describe_key_pairs(Filters=mine)["KeyPairs"]
+
+    def inside(each: Resource) -> bool:
+        return bool(vpc and each["VpcId"] == vpc["VpcId"])
+
+    gateways = all_of("internet_gateways", "InternetGateways")
+    volumes = all_of("volumes", "Volumes")
     return Facts(
         vpc=vpc,
-        gateway=one(
-            ec2.describe_internet_gateways(Filters=mine)["InternetGateways"], "InternetGatewayId"
-        ),
-        subnets=by_role(ec2.describe_subnets(Filters=mine)["Subnets"], "SubnetId"),
+        gateway=one(gateways, lambda each: bool(each["Attachments"])),
+        subnets=by_role(subnets, inside),
         routes=tuple(table["Routes"]) if table else (),
         route_table=str(table["RouteTableId"]) if table else "",
-        group=one(ec2.describe_security_groups(Filters=mine)["SecurityGroups"], "GroupId"),
-        key=one(keys, "KeyPairId"),
-        instance=one(instances, "InstanceId"),
+        group=one(all_of("security_groups", "SecurityGroups"), inside),
+        key=one(all_of("key_pairs", "KeyPairs"), lambda each: True),
+        instance=instance,
         nics=by_role(
-            ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"],
-            "NetworkInterfaceId",
+            all_of("network_interfaces", "NetworkInterfaces"),
+            lambda each: bool(each.get("Attachment")),
         ),
-        addresses=by_role(ec2.describe_addresses(Filters=mine)["Addresses"], "AllocationId"),
-        surplus=tuple(surplus),
+        addresses=by_role(
+            all_of("addresses", "Addresses"), lambda each: bool(each.get("AssociationId"))
+        ),
+        surplus=tuple(map(identity, surplus)),
+        idle=tuple(identity(each) for each in (*surplus, *volumes) if _idle(each)),
     )
+
+
+IDENTITIES = (  # in this order: what a resource names besides itself comes later
+    "AllocationId", "KeyPairId", "InstanceId", "NetworkInterfaceId", "VolumeId", "GroupId",
+    "SubnetId", "InternetGatewayId", "VpcId",
+)  # fmt: skip
+
+
+def identity(resource: Resource) -> str:
+    """Give a resource's own id."""
+    return str(next(resource[key] for key in IDENTITIES if key in resource))
+
+
+def _idle(resource: Resource) -> bool:
+    """Say whether a resource leads nowhere, of the kinds that cost money even then."""
+    if "AllocationId" in resource:
+        return not resource.get("AssociationId")
+    if "VolumeId" in resource:
+        return bool(resource["State"] == "available")
+    return bool(resource.get("Status") == "available")  # which only a network interface has
 
 
 def user_data(private: str, public: str) -> str:
@@ -153,6 +205,7 @@ def ena(ec2: Any, instance_type: str) -> bool:
 
 
 MADE_OF = "osawslab:made-of"  # the tag of a prepared image: the hash of what it was made from
+MADE_BY = "osawslab:made-by"  # and the lab it was made in, which it outlives
 
 
 def nests(ec2: Any, instance_type: str) -> bool:

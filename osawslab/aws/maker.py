@@ -1,14 +1,22 @@
-"""Make what a lab needs in EC2: one method a call, each tagged from its creation."""
+"""Make what a lab needs in EC2: one method a call, each tagged from its creation.
+
+A process may end right after EC2 has accepted a call, and EC2 may not show yet what it has made:
+RunInstances and CreateNetworkInterface have a token against that (`once`). EC2 itself refuses a
+second subnet, security group or key pair; then the first one is what was wanted. A second VPC,
+gateway or address is `Facts.surplus` of the next run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from osawslab.aws import facts
-from osawslab.aws.facts import Facts, specification, user_data
+from osawslab.aws import facts, launch, once
+from osawslab.aws.facts import GONE, LAB, MADE, ROLE, Facts, specification
 from osawslab.errors import StepFailed
-from osawslab.keys import keep_key, key_file, make_key
+from osawslab.keys import keep_key, key_file
 from osawslab.settings import Settings
 
 
@@ -21,6 +29,7 @@ class Maker:
         self.settings = settings
         self.facts = have
         self.keys = keys
+        self.made = facts.tag(have.vpc or {}, MADE) or datetime.now(UTC).isoformat("T", "seconds")
         self.ids: dict[str, str] = {
             name: str(resource[key])
             for name, resource, key in (
@@ -36,7 +45,31 @@ class Maker:
         }
 
     def _tags(self, kind: str, role: str) -> list[dict[str, Any]]:
-        return [specification(kind, self.settings.name, role)]
+        return [specification(kind, self.settings.name, role, self.made)]
+
+    def _mine(self, role: str) -> list[dict[str, Any]]:
+        wanted = {LAB: self.settings.name, ROLE: role}
+        return [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
+
+    def _or_adopt(self, call: Callable[[], str], refusal: str, *how: str) -> str:
+        """Make something; where EC2 refuses a second one of it, give the id of the lab's own.
+
+        `how` is its describe call, what that lists, the key of the id, and its role.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != refusal:
+                raise
+            describe, listed, key, role = how
+            found = once.until_seen(
+                lambda: facts.every(self.ec2, describe, listed, self._mine(role))
+            )
+            if not found:  # a stranger's
+                raise
+            return str(found[0][key])
 
     def zone(self) -> str:
         """Name the zone that both subnets are in."""
@@ -78,23 +111,37 @@ class Maker:
 
     def subnet(self, role: str, cidr: str) -> None:
         """Make a subnet."""
-        made = self.ec2.create_subnet(
-            VpcId=self.ids["vpc"],
-            CidrBlock=cidr,
-            AvailabilityZone=self.zone(),
-            TagSpecifications=self._tags("subnet", f"{role}-subnet"),
-        )
-        self.ids[f"{role} subnet"] = made["Subnet"]["SubnetId"]
+
+        def call() -> str:
+            made = self.ec2.create_subnet(
+                VpcId=self.ids["vpc"],
+                CidrBlock=cidr,
+                AvailabilityZone=self.zone(),
+                TagSpecifications=self._tags("subnet", f"{role}-subnet"),
+            )
+            return str(made["Subnet"]["SubnetId"])
+
+        self.ids[f"{role} subnet"] = self._or_adopt(
+            call, "InvalidSubnet.Conflict",
+            "describe_subnets", "Subnets", "SubnetId", f"{role}-subnet",
+        )  # fmt: skip
 
     def group(self) -> None:
         """Make the security group."""
-        made = self.ec2.create_security_group(
-            GroupName=f"osawslab-{self.settings.name}",
-            Description="osawslab",
-            VpcId=self.ids["vpc"],
-            TagSpecifications=self._tags("security-group", "group"),
-        )
-        self.ids["group"] = made["GroupId"]
+
+        def call() -> str:
+            made = self.ec2.create_security_group(
+                GroupName=f"osawslab-{self.settings.name}",
+                Description="osawslab",
+                VpcId=self.ids["vpc"],
+                TagSpecifications=self._tags("security-group", "group"),
+            )
+            return str(made["GroupId"])
+
+        self.ids["group"] = self._or_adopt(
+            call, "InvalidGroup.Duplicate",
+            "describe_security_groups", "SecurityGroups", "GroupId", "group",
+        )  # fmt: skip
 
     def wanted_permissions(self) -> list[dict[str, Any]]:
         """List what the security group lets in."""
@@ -133,10 +180,17 @@ class Maker:
         path = key_file(self.keys)
         if not path.exists():
             keep_key(path, f"osawslab-{self.settings.name}")
-        self.ec2.import_key_pair(
-            KeyName=f"osawslab-{self.settings.name}",
-            PublicKeyMaterial=path.with_suffix(".pub").read_bytes(),
-            TagSpecifications=self._tags("key-pair", "key"),
+
+        def call() -> str:
+            made = self.ec2.import_key_pair(
+                KeyName=f"osawslab-{self.settings.name}",
+                PublicKeyMaterial=path.with_suffix(".pub").read_bytes(),
+                TagSpecifications=self._tags("key-pair", "key"),
+            )
+            return str(made["KeyPairId"])
+
+        self._or_adopt(
+            call, "InvalidKeyPair.Duplicate", "describe_key_pairs", "KeyPairs", "KeyPairId", "key"
         )
 
     def image(self) -> str:
@@ -144,13 +198,12 @@ class Maker:
         return str(self.ssm.get_parameter(Name=self.image_parameter())["Parameter"]["Value"])
 
     def instance(self, image: str, gigabytes: int | None = None) -> None:
-        """Run the instance, with one NIC and a host key known beforehand.
+        """Run the instance, with one NIC and a host key known beforehand. Raises LabTimeout.
 
         `gigabytes` is the size of its disk, None for the AMI's own. Where the type can carry
         virtual machines of its own, that is asked for.
         """
         settings = self.settings
-        private, public = make_key("host key")
         more: dict[str, Any] = {}
         if gigabytes is not None:
             [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
@@ -158,24 +211,40 @@ class Maker:
             more["BlockDeviceMappings"] = [{"DeviceName": about["RootDeviceName"], "Ebs": disk}]
         if facts.nests(self.ec2, settings.instance_type):
             more["CpuOptions"] = {"NestedVirtualization": "enabled"}
-        made = self.ec2.run_instances(
-            **more,
-            ImageId=image,
-            InstanceType=settings.instance_type,
-            KeyName=f"osawslab-{settings.name}",
-            MinCount=1,
-            MaxCount=1,
-            SubnetId=self.ids["management subnet"],
-            PrivateIpAddress=settings.management_address,
-            SecurityGroupIds=[self.ids["group"]],
-            UserData=user_data(private, public),
-            MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-            TagSpecifications=[
-                *self._tags("instance", "instance"),
-                *self._tags("network-interface", "management-nic"),
-                *self._tags("volume", "volume"),
-            ],
-        )["Instances"][0]
+
+        def call(token: str) -> Any:
+            return self.ec2.run_instances(
+                **more,
+                ClientToken=token,
+                ImageId=image,
+                InstanceType=settings.instance_type,
+                KeyName=f"osawslab-{settings.name}",
+                MinCount=1,
+                MaxCount=1,
+                SubnetId=self.ids["management subnet"],
+                PrivateIpAddress=settings.management_address,
+                SecurityGroupIds=[self.ids["group"]],
+                UserData=launch.asked_with(self.keys, token),
+                MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+                TagSpecifications=[
+                    *self._tags("instance", "instance"),
+                    *self._tags("network-interface", "management-nic"),
+                    *self._tags("volume", "volume"),
+                ],
+            )
+
+        def look(token: str, _: object) -> list[Any]:
+            only = [{"Name": "client-token", "Values": [token]}]
+            found = facts.every(self.ec2, "describe_instances", "Reservations", only)
+            return [each for reservation in found for each in reservation["Instances"]]
+
+        made = once.make(
+            f"{settings.name}/{self.ids['vpc']}/instance",
+            call,
+            look,
+            lambda each: each["State"]["Name"] not in GONE,
+        )
+        launch.forget(self.keys)
         self.ids["instance"] = made["InstanceId"]
         self.ids["management nic"] = made["NetworkInterfaces"][0]["NetworkInterfaceId"]
         self._wait("instance_running")
@@ -196,14 +265,26 @@ class Maker:
 
     def nic(self) -> None:
         """Make the provider NIC."""
-        made = self.ec2.create_network_interface(
-            SubnetId=self.ids["provider subnet"],
-            PrivateIpAddress=self.settings.provider_address,
-            Groups=[self.ids["group"]],
-            Description="osawslab provider NIC",
-            TagSpecifications=self._tags("network-interface", "provider-nic"),
-        )
-        self.ids["provider nic"] = made["NetworkInterface"]["NetworkInterfaceId"]
+
+        def call(token: str) -> Any:
+            return self.ec2.create_network_interface(
+                ClientToken=token,
+                SubnetId=self.ids["provider subnet"],
+                PrivateIpAddress=self.settings.provider_address,
+                Groups=[self.ids["group"]],
+                Description="osawslab provider NIC",
+                TagSpecifications=self._tags("network-interface", "provider-nic"),
+            )["NetworkInterface"]
+
+        def look(_: str, answer: Any) -> list[Any]:
+            which = self._mine("provider-nic")
+            if answer:
+                ids = [answer["NetworkInterfaceId"]]
+                which = [{"Name": "network-interface-id", "Values": ids}]
+            return facts.every(self.ec2, "describe_network_interfaces", "NetworkInterfaces", which)
+
+        made = once.make(f"{self.settings.name}/{self.ids['instance']}/provider-nic", call, look)
+        self.ids["provider nic"] = made["NetworkInterfaceId"]
 
     def attach(self) -> None:
         """Plug the provider NIC in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osawslab.aws.facts import MADE_OF, prepared
+from osawslab.aws.facts import MADE_BY, MADE_OF, prepared
 from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
@@ -67,7 +67,8 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             next='lab.reset("networks"), then lab.bake()',
         )
     name = f"osawslab-openstack-{made_of}"
-    tags = [{"Key": MADE_OF, "Value": made_of}, {"Key": "Name", "Value": name}]
+    pairs = {MADE_OF: made_of, MADE_BY: site.settings.name, "Name": name}
+    tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
     script = parts.forget()
 
     def image() -> None:
@@ -75,7 +76,9 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             InstanceId=seen.instance,
             Name=name,
             Description="Debian with OpenStack, made by osawslab",
-            TagSpecifications=[{"ResourceType": "image", "Tags": tags}],
+            TagSpecifications=[
+                {"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")
+            ],
         )
         site.ec2.get_waiter("image_available").wait(
             ImageIds=[made["ImageId"]],

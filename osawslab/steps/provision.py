@@ -11,11 +11,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from osawslab.aws import estate, regions
 from osawslab.aws.facts import Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.errors import CannotReach, StepFailed
 from osawslab.report import Action, Check, Table
-from osawslab.steps import bill
+from osawslab.steps import bill, tear_down
 from osawslab.steps.site import Shown, Site
 
 NAME = "provision"
@@ -48,13 +49,17 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         )
         return f"--tag-specifications 'ResourceType={kind},Tags=[{pairs}]'"
 
-    todo: list[Action] = []
+    todo = list(leftovers(site, facts))
 
     def want(
         holds: bool, why: str, command: str, do: Callable[[], object], bills: str = ""
     ) -> None:
+        def noted() -> None:
+            regions.note(target.keys, maker.ec2.meta.region_name)
+            do()
+
         if not holds:
-            todo.append(Action("aws", why, command, do, bills))
+            todo.append(Action("aws", why, command, noted, bills))
 
     want(
         facts.vpc is not None,
@@ -196,6 +201,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     return tuple(todo)
 
 
+def leftovers(site: Site, facts: Facts) -> tuple[Action, ...]:
+    """Give back what costs money and leads nowhere: what was made twice, and disks left over."""
+    if not facts.idle:
+        return ()
+    mine = estate.read(site.ec2, site.settings.name)
+    return tear_down.actions(tuple(thing for thing in mine if thing.id in facts.idle))
+
+
 def image_of(site: Site, facts: Facts) -> str:
     """Find the image that `lab.bake()` has made for such an instance; "" for Debian's own."""
     settings = site.settings
@@ -228,6 +241,9 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
                 "lab.provision()",
             )
         )
+    if ec2.surplus:  # a healthy lab has no such row
+        twice = ", ".join(ec2.surplus)
+        found.append(Check("nothing there twice", "none", twice, False, "lab.tear_down()"))
     answers, seen = _answers(site, ec2)
     found.append(
         Check("SSH to the instance", "answers with its host key", seen, answers, "lab.provision()")
@@ -267,6 +283,4 @@ def show(site: Site, facts: Seen) -> Shown:
 
 def undo(site: Site, facts: Seen) -> tuple[Action, ...]:
     """Take everything with the lab's tag away; the same as tear_down."""
-    from osawslab.steps import tear_down
-
     return tear_down.plan(site, tear_down.read(site))
