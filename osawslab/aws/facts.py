@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 LAB = "osawslab:lab"  # the tag that says whose a resource is
 ROLE = "osawslab:role"  # what it is in the lab
+HOST_KEY = "osawslab:host-key"  # the SSH host key that an instance has proved, as OpenSSH's line
 
 Resource = Mapping[str, Any]
 GONE = ("terminated", "shutting-down")
@@ -61,6 +60,12 @@ class Facts:
         """The Elastic IP of a NIC, "" when it has none."""
         address = self.addresses.get(role)
         return str(address["PublicIp"]) if address else ""
+
+    @property
+    def host_key(self) -> str:
+        """The SSH host key that the instance has proved; "" before it has."""
+        tags = self.instance.get("Tags", []) if self.instance else []
+        return next((str(tag["Value"]) for tag in tags if tag["Key"] == HOST_KEY), "")
 
     @property
     def running(self) -> bool:
@@ -123,23 +128,6 @@ def read(ec2: Any, lab: str) -> Facts:
         addresses=by_role(ec2.describe_addresses(Filters=mine)["Addresses"], "AllocationId"),
         surplus=tuple(surplus),
     )
-
-
-def user_data(private: str, public: str) -> str:
-    """Write the instance's cloud-config: the SSH host key that it must have.
-
-    JSON is YAML. cloud-init, "SSH keys": https://cloudinit.readthedocs.io
-    """
-    config = {"ssh_keys": {"ed25519_private": private, "ed25519_public": public}}
-    return "#cloud-config\n" + json.dumps(config) + "\n"
-
-
-def host_key(ec2: Any, instance_id: str) -> str:
-    """Read the OpenSSH line of the host key that the instance was given."""
-    found = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
-    data = found.get("UserData", {}).get("Value", "")
-    text = base64.b64decode(data).decode()
-    return str(json.loads(text.partition("\n")[2])["ssh_keys"]["ed25519_public"])
 
 
 def _type(ec2: Any, instance_type: str) -> dict[str, Any]:

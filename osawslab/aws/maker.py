@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from osawslab.aws import facts
-from osawslab.aws.facts import Facts, specification, user_data
+from osawslab.aws.facts import HOST_KEY, Facts, specification
+from osawslab.aws.userdata import user_data
 from osawslab.errors import StepFailed
-from osawslab.keys import keep_key, key_file, make_key
+from osawslab.keys import keep_key, key_file
 from osawslab.settings import Settings
 
 
@@ -144,13 +145,12 @@ class Maker:
         return str(self.ssm.get_parameter(Name=self.image_parameter())["Parameter"]["Value"])
 
     def instance(self, image: str, gigabytes: int | None = None) -> None:
-        """Run the instance, with one NIC and a host key known beforehand.
+        """Run the instance, with one NIC and a script that proves its host key.
 
         `gigabytes` is the size of its disk, None for the AMI's own. Where the type can carry
         virtual machines of its own, that is asked for.
         """
         settings = self.settings
-        private, public = make_key("host key")
         more: dict[str, Any] = {}
         if gigabytes is not None:
             [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
@@ -168,7 +168,7 @@ class Maker:
             SubnetId=self.ids["management subnet"],
             PrivateIpAddress=settings.management_address,
             SecurityGroupIds=[self.ids["group"]],
-            UserData=user_data(private, public),
+            UserData=user_data(),
             MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
             TagSpecifications=[
                 *self._tags("instance", "instance"),
@@ -190,6 +190,11 @@ class Maker:
         self._wait_stopped()
         self.ec2.start_instances(InstanceIds=[self.ids["instance"]])
         self._wait("instance_running")
+
+    def remember(self, host_key: str) -> None:
+        """Keep the host key that the instance has proved, for every process and machine."""
+        tag = {"Key": HOST_KEY, "Value": host_key}
+        self.ec2.create_tags(Resources=[self.ids["instance"]], Tags=[tag])
 
     def _wait_stopped(self) -> None:
         self._wait("instance_stopped")
