@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from osawslab.aws import facts
-from osawslab.aws.facts import HOST_KEY, Facts, specification
+from osawslab.aws.facts import Facts, specification
 from osawslab.aws.userdata import user_data
 from osawslab.errors import StepFailed
 from osawslab.keys import keep_key, key_file
@@ -190,11 +190,6 @@ class Maker:
         self._wait_stopped()
         self.ec2.start_instances(InstanceIds=[self.ids["instance"]])
         self._wait("instance_running")
-
-    def remember(self, host_key: str) -> None:
-        """Keep the host key that the instance has proved, for every process and machine."""
-        tag = {"Key": HOST_KEY, "Value": host_key}
-        self.ec2.create_tags(Resources=[self.ids["instance"]], Tags=[tag])
 
     def _wait_stopped(self) -> None:
         self._wait("instance_stopped")

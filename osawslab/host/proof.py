@@ -14,6 +14,7 @@ from osawslab.host.ssh import CONNECT_SECONDS
 from osawslab.keys import PROOF, proof
 from osawslab.target import Target
 
+PATIENCE = 1.5  # sshd shuts out who has not logged in 15 times, and forgets one of them each second
 ANSWER_SECONDS = 10.0  # for each part of the handshake; sshd on a small instance takes one
 
 
@@ -55,11 +56,14 @@ def proved(target: Target, address: str, user: str, secret: str, seconds: float)
         try:
             key, banner = shown(target, address, user)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            seen = str(error) or type(error).__name__
+            seen, most = str(error) or type(error).__name__, 0.5
         else:
             if proves(secret, key, banner):
                 return key
-            seen = f"{key} with {'a wrong proof' if PROOF in banner else 'no proof'}"
+            seen, most = (
+                f"{key} with {'a wrong proof' if PROOF in banner else 'no proof'}",
+                PATIENCE,
+            )
         if time.monotonic() > deadline:
             raise CannotReach(
                 f"{address} has not proved its host key within {seconds:.0f} s",
@@ -68,4 +72,4 @@ def proved(target: Target, address: str, user: str, secret: str, seconds: float)
                 " booted well: lab.tear_down(), then lab.provision()",
             )
         time.sleep(pause)
-        pause = min(2 * pause, 0.5)
+        pause = min(2 * pause, most)

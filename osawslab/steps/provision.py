@@ -211,17 +211,19 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         bool(facts.host_key),
         "the instance proves its SSH host key, which is kept as a tag from now on",
         PROVE,
-        lambda: prove(site, maker),
+        lambda: prove(site),
     )
     return tuple(todo)
 
 
-def prove(site: Site, maker: Maker) -> None:
-    """Have the instance prove its host key, and keep that. Raises CannotReach."""
-    found = site.ec2.describe_addresses(AllocationIds=[maker.ids["management address"]])
-    secret = userdata.secret(site.ec2, maker.ids["instance"])
-    address = str(found["Addresses"][0]["PublicIp"])
-    maker.remember(proved(site.target, address, USER, secret, WAIT_SECONDS))
+def prove(site: Site) -> None:
+    """Have the instance prove its host key, and keep that as a tag. Raises CannotReach."""
+    facts = site.read_ec2()
+    assert facts.instance is not None
+    instance = str(facts.instance["InstanceId"])
+    secret = userdata.secret(site.ec2, instance)
+    key = proved(site.target, facts.eip("management"), USER, secret, WAIT_SECONDS)
+    site.ec2.create_tags(Resources=[instance], Tags=[{"Key": HOST_KEY, "Value": key}])
 
 
 def image_of(site: Site, facts: Facts) -> str:
