@@ -100,6 +100,8 @@ class SshHost:
         """Give the open fabric Connection. Raises CannotReach."""
         try:
             return self._connection()
+        except WrongHostKey:
+            raise
         except paramiko.BadHostKeyException as error:
             raise WrongHostKey(
                 f"{self.address}:{self.port} shows a host key that is not the lab's",
