@@ -209,7 +209,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         )
     want(
         bool(facts.host_key),
-        "the instance proves its SSH host key, which is kept as a tag from now on",
+        "the instance proves its SSH host key; a tag keeps it",
         PROVE,
         lambda: prove(site),
     )

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.kernel
 
 NAME = "proved"
 SETTINGS = {"bridge": "linux"}
-PLANNED = [("aws", "the instance proves its SSH host key, which is kept as a tag from now on")]
+PLANNED = [("aws", "the instance proves its SSH host key; a tag keeps it")]
 
 
 @pytest.fixture(scope="module")
