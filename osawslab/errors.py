@@ -74,6 +74,10 @@ class CannotReach(LabError, ConnectionError):
     """An address does not answer on SSH, or not with the key that is known."""
 
 
+class WrongHostKey(CannotReach):
+    """An address shows another SSH host key than the one that is known; nobody logged in."""
+
+
 class Refused(LabError, PermissionError):
     """EC2 or the host refused; the message carries their own words."""
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+PROOF = "osawslab-host-key-proof"  # the word before a proof
+
+
+def proof(secret: str, key: str) -> str:
+    """Write the line that proves a public key (OpenSSH's, without a comment) to who has the secret.
+
+    >>> proof("s", "ssh-ed25519 AAAA")[:24]
+    'osawslab-host-key-proof '
+    """
+    return f"{PROOF} {hmac.new(secret.encode(), key.encode(), 'sha256').hexdigest()}"
 
 
 def make_key(comment: str) -> tuple[str, str]:

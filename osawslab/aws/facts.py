@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 LAB = "osawslab:lab"  # the tag that says whose a resource is
 ROLE = "osawslab:role"  # what it is in the lab
 MADE = "osawslab:made"  # when this life of the lab began: its VPC's first moment, ISO 8601 in UTC
+HOST_KEY = "osawslab:host-key"  # the SSH host key that an instance has proved, as OpenSSH's line
 
 Resource = Mapping[str, Any]
 GONE = ("terminated", "shutting-down")
@@ -78,6 +77,12 @@ class Facts:
         """The Elastic IP of a NIC, "" when it has none."""
         address = self.addresses.get(role)
         return str(address["PublicIp"]) if address else ""
+
+    @property
+    def host_key(self) -> str:
+        """The SSH host key that the instance has proved; "" before it has."""
+        tags = self.instance.get("Tags", []) if self.instance else []
+        return next((str(tag["Value"]) for tag in tags if tag["Key"] == HOST_KEY), "")
 
     @property
     def running(self) -> bool:
@@ -175,23 +180,6 @@ def _idle(resource: Resource) -> bool:
     if "VolumeId" in resource:
         return bool(resource["State"] == "available")
     return bool(resource.get("Status") == "available")  # which only a network interface has
-
-
-def user_data(private: str, public: str) -> str:
-    """Write the instance's cloud-config: the SSH host key that it must have.
-
-    JSON is YAML. cloud-init, "SSH keys": https://cloudinit.readthedocs.io
-    """
-    config = {"ssh_keys": {"ed25519_private": private, "ed25519_public": public}}
-    return "#cloud-config\n" + json.dumps(config) + "\n"
-
-
-def host_key(ec2: Any, instance_id: str) -> str:
-    """Read the OpenSSH line of the host key that the instance was given."""
-    found = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
-    data = found.get("UserData", {}).get("Value", "")
-    text = base64.b64decode(data).decode()
-    return str(json.loads(text.partition("\n")[2])["ssh_keys"]["ed25519_public"])
 
 
 def _type(ec2: Any, instance_type: str) -> dict[str, Any]:

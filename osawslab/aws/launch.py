@@ -1,7 +1,7 @@
 """What a launch was asked with, kept on disk until its instance is seen.
 
-A new host key makes every launch another request, and EC2 refuses another request with the same
-token. So the same key is sent when the same launch is asked for again.
+A new secret in the user data makes every launch another request, and EC2 refuses another request
+with the same token. So the same secret is sent when the same launch is asked for again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from osawslab.aws.facts import user_data
-from osawslab.keys import make_key
+from osawslab.aws.userdata import user_data
 
 
 def _file(folder: Path) -> Path:
@@ -19,14 +18,14 @@ def _file(folder: Path) -> Path:
 
 
 def asked_with(folder: Path, token: str) -> str:
-    """Give the user data of the launch with this token: as asked before, or with a new key."""
+    """Give the user data of the launch with this token: as asked before, or with a new secret."""
     try:
         asked = json.loads(_file(folder).read_text())
     except (FileNotFoundError, ValueError):  # never asked
         asked = {}
     if asked.get("token") == token:
         return str(asked["user data"])
-    data = user_data(*make_key("host key"))
+    data = user_data()
     folder.mkdir(parents=True, exist_ok=True)
     part = _file(folder).with_suffix(".part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -36,5 +35,5 @@ def asked_with(folder: Path, token: str) -> str:
 
 
 def forget(folder: Path) -> None:
-    """Forget the launch: its instance is there, and EC2 has the key."""
+    """Forget the launch: its instance is there, and EC2 has its user data."""
     _file(folder).unlink(missing_ok=True)

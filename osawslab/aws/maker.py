@@ -198,7 +198,7 @@ class Maker:
         return str(self.ssm.get_parameter(Name=self.image_parameter())["Parameter"]["Value"])
 
     def instance(self, image: str, gigabytes: int | None = None) -> None:
-        """Run the instance, with one NIC and a host key known beforehand. Raises LabTimeout.
+        """Run the instance, with one NIC and a script that proves its host key.
 
         `gigabytes` is the size of its disk, None for the AMI's own. Where the type can carry
         virtual machines of its own, that is asked for.

@@ -1,4 +1,4 @@
-"""SSH to a host by fabric: own key, host key known beforehand, one connection kept open."""
+"""SSH to a host by fabric: own key, a known host key, one connection kept open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import paramiko
 from fabric import Config, Connection, Remote
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
-from osawslab.errors import CannotReach, LabTimeout, StepFailed
+from osawslab.errors import CannotReach, LabTimeout, StepFailed, WrongHostKey
 from osawslab.keys import key_file
 from osawslab.target import Target
 
@@ -56,9 +56,20 @@ class SshHost:
         self._open: Connection | None = None
         self._lock = threading.Lock()  # two threads that find it closed open one, not two
 
+    def _known(self) -> paramiko.Ed25519Key:
+        try:
+            return paramiko.Ed25519Key(data=base64.b64decode(self.host_key.split()[1]))
+        except (LookupError, ValueError, paramiko.SSHException):
+            raise WrongHostKey(
+                f"what is kept as the host key of {self.address}:{self.port} is none",
+                seen=self.host_key,
+                next="see who has changed it",
+            ) from None
+
     def _connection(self) -> Connection:
         if self._open is not None and self._open.is_connected:
             return self._open
+        known = self._known()
         made = self._target.open_socket(self.address, self.port, CONNECT_SECONDS)
         connection = Connection(
             self.address,
@@ -75,12 +86,10 @@ class SshHost:
                 **({"sock": made} if made else {}),
             },
         )
-        kind, data = self.host_key.split()[:2]
         name = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
         client = connection.client
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        known = paramiko.Ed25519Key(data=base64.b64decode(data))
-        client.get_host_keys().add(name, kind, known)
+        client.get_host_keys().add(name, known.get_name(), known)
         connection.open()
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
         wire = connection.transport.sock
@@ -95,8 +104,10 @@ class SshHost:
         try:
             with self._lock:
                 return self._connection()
+        except WrongHostKey:
+            raise
         except paramiko.BadHostKeyException as error:
-            raise CannotReach(
+            raise WrongHostKey(
                 f"{self.address}:{self.port} shows a host key that is not the lab's",
                 seen=str(error),
                 next="somebody else may answer there; look before you go on",
@@ -118,13 +129,15 @@ class SshHost:
         )
 
     def wait(self, seconds: float) -> None:
-        """Wait until SSH answers. Raises LabTimeout after so many seconds."""
+        """Wait until SSH answers. Raises LabTimeout after so many seconds, WrongHostKey."""
         deadline = time.monotonic() + seconds
         pause = 0.02
         while True:
             try:
                 self.connection()
                 return
+            except WrongHostKey:
+                raise
             except CannotReach as error:
                 if time.monotonic() > deadline:
                     raise LabTimeout(

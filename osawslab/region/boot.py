@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from osawslab.errors import MissingTool
 from osawslab.region import image, network
@@ -20,29 +18,6 @@ def default_user(image_name: str) -> str:
     return "ubuntu" if image_name.startswith("ubuntu") else "admin"
 
 
-def cloud_config(user_data: bytes) -> dict[str, Any]:
-    """Read user data as cloud-init reads it: a `#cloud-config`, else nothing."""
-    text = user_data.decode(errors="replace")
-    if not text.startswith("#cloud-config"):
-        return {}
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def host_keys(config: Mapping[str, Any]) -> dict[str, str]:
-    """Give the files of the host key that user data asks for (cloud-init's `ssh_keys`)."""
-    given = config.get("ssh_keys")
-    if not isinstance(given, dict) or "ed25519_private" not in given:
-        return {}
-    files = {"ssh_host_ed25519_key": str(given["ed25519_private"])}
-    if "ed25519_public" in given:
-        files["ssh_host_ed25519_key.pub"] = str(given["ed25519_public"]) + "\n"
-    return files
-
-
 @dataclass(frozen=True)
 class Boot:
     """The order to boot an instance."""
@@ -51,7 +26,6 @@ class Boot:
     disk: str
     unpacked: str
     machine: image.Machine
-    host_key: Mapping[str, str]
     layers: Sequence[str] = ()  # of a whole operating system's image, the uppermost first
     group: str = ""  # its control group
 
@@ -81,8 +55,9 @@ def order(
             address=first.addresses[0],
             prefix=cidr.prefixlen,
             gateway=str(cidr[1]),
+            id=instance.id,
+            user_data=b64encode(instance.user_data).decode(),
         ),
-        host_keys(cloud_config(instance.user_data)),
         _layers(disks / instance.id, instance.image) if groups else (),
         f"{groups}/{netns}",
     )

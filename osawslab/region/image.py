@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 
-from osawslab.region import kernel, machine
+from osawslab.region import cloudinit, kernel, machine
 from osawslab.region.folders import write_whole
 
 DISK = ("etc", "home", "root", "var", "opt", "srv")
@@ -84,6 +84,12 @@ class Machine:
     address: str
     prefix: int
     gateway: str
+    id: str
+    user_data: str  # base64
+
+    def given(self) -> cloudinit.Given:
+        """Read the user data."""
+        return cloudinit.Given.of(self.id, b64decode(self.user_data))
 
 
 def make_disk(disk: Path) -> None:
@@ -147,7 +153,7 @@ def _accounts(etc: Path) -> None:
         (etc / name).write_text("\n".join([first, *kept]) + "\n")
 
 
-def configure(disk: Path, about: Machine, host_key: Mapping[str, str]) -> None:
+def configure(disk: Path, about: Machine) -> None:
     """Do what cloud-init does at each boot: name, keys, the first NIC's address."""
     etc = disk / "etc"
     passwd = etc / "passwd"
@@ -166,9 +172,7 @@ def configure(disk: Path, about: Machine, host_key: Mapping[str, str]) -> None:
     keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if about.public_key and not keys.exists():
         write_whole(keys, about.public_key.strip() + "\n")
-    for name, text in host_key.items():
-        if not (etc / "ssh" / name).exists():
-            write_whole(etc / "ssh" / name, text, 0o644 if name.endswith(".pub") else 0o600)
+    cloudinit.begin(disk, about.given())
 
 
 def make_root(root: Path, disk: Path, unpacked: Path | None) -> None:

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from osawslab.errors import MissingTool
-from osawslab.region import image, kernel, network
+from osawslab.region import cloudinit, image, kernel, network
 from osawslab.region.boot import Boot, order
-from osawslab.region.folders import write_whole
 from osawslab.region.state import State
 
 BOOT_SECONDS = 3.0  # one that ends sooner would only do so again
@@ -95,8 +94,7 @@ def _prepare_whole(boot: Boot) -> Callable[[Boot], None]:
     disk, root = Path(boot.disk), Path("/run/osawslab") / boot.netns
     kernel.unshare(kernel.NEWNS)
     whole.mount_root(root, disk, map(Path, boot.layers))
-    whole.configure(root, boot.machine, boot.host_key)
-    _own_host_key(root / "etc/ssh/ssh_host_ed25519_key")
+    whole.configure(root, boot.machine)
     return lambda boot: whole.supervise(root, disk, boot.netns, boot.machine.hostname, boot.group)
 
 
@@ -107,8 +105,7 @@ def _instance(boot: Boot) -> None:
     from osawslab.region import sshd
 
     disk, root = Path(boot.disk), Path("/run/osawslab") / boot.netns
-    image.configure(disk, boot.machine, boot.host_key)
-    _own_host_key(disk / "etc/ssh/ssh_host_ed25519_key")
+    image.configure(disk, boot.machine)
     image.make_root(root, disk, Path(boot.unpacked) if boot.unpacked else None)
     kernel.set_hostname(boot.machine.hostname)
     server = os.fork()
@@ -119,16 +116,7 @@ def _instance(boot: Boot) -> None:
     if kernel.set_ids_denied():
         kernel.pretend_set_ids()
     image.boot_network(root, boot.machine)
-    asyncio.run(sshd.serve(root, boot.machine.user, lambda: None))
-
-
-def _own_host_key(path: Path) -> None:
-    """Make a host key where user data gave none, as sshd's package does."""
-    if not path.exists():
-        import asyncssh
-
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        write_whole(path, key.export_private_key("openssh").decode())
+    asyncio.run(sshd.serve(root, boot.machine.user, cloudinit.run(root, image.PATH)))
 
 
 class Instances:

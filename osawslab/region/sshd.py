@@ -16,19 +16,27 @@ import asyncssh
 
 from osawslab.region.image import PATH
 
+BANNER_BYTES = 1 << 14
+
 
 class Server(asyncssh.SSHServer):
     """Let in the image's user with the key pair's key, and nobody else."""
 
-    def __init__(self, user: str, keys: Path) -> None:
+    def __init__(self, user: str, keys: Path, banner: Path) -> None:
         self.user = user
         self.keys = keys
+        self.banner = banner
         self.connection: Any = None
 
     def connection_made(self, conn: Any) -> None:
         self.connection = conn
 
     def begin_auth(self, username: str) -> bool:
+        with contextlib.suppress(OSError):
+            # A link of the instance's does not lead out of it.
+            file = os.open(self.banner, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(file, errors="replace") as banner:
+                self.connection.send_auth_banner(banner.read(BANNER_BYTES))
         if username == self.user and self.keys.exists():
             self.connection.set_authorized_keys(str(self.keys))
         return True
@@ -64,8 +72,8 @@ def _open_pty(root: Path) -> tuple[int, int]:
     return master, os.open(root / f"dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-async def serve(root: Path, user: str, ready: Callable[[], None]) -> None:
-    """Serve SSH on port 22 of this network namespace, for ever."""
+async def serve(root: Path, user: str, begun: Awaitable[None]) -> None:
+    """Serve SSH on port 22 of this network namespace, for ever; when that has begun, await."""
     home = f"/home/{user}"
 
     async def session(process: Any) -> None:
@@ -108,7 +116,7 @@ async def serve(root: Path, user: str, ready: Callable[[], None]) -> None:
 
     Sftp.root = root
     await asyncssh.create_server(
-        lambda: Server(user, root / f"home/{user}/.ssh/authorized_keys"),
+        lambda: Server(user, root / f"home/{user}/.ssh/authorized_keys", root / "etc/issue.net"),
         "0.0.0.0",
         22,
         gss_host=None,  # else asyncssh looks its own name up and waits for a DNS that is not there
@@ -120,7 +128,7 @@ async def serve(root: Path, user: str, ready: Callable[[], None]) -> None:
         line_editor=False,
         server_version="osawslab",
     )
-    ready()
+    await begun
     await asyncio.Event().wait()
 
 

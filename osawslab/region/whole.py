@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from osawslab.region import cgroup, kernel
+from osawslab.region import cgroup, cloudinit, kernel
 from osawslab.region.folders import write_whole
 from osawslab.region.image import PATH, Machine
 
@@ -76,23 +76,24 @@ def mount_root(root: Path, disk: Path, layers: Iterable[Path]) -> None:
     kernel.mount("overlay", root, "overlay", data=",".join(options))
 
 
-def configure(root: Path, about: Machine, host_key: Mapping[str, str]) -> None:
+def configure(root: Path, about: Machine) -> None:
     """Do what cloud-init does at each boot: name, keys, the first NIC's address.
 
     Done inside of `root`, so that no link of the instance's leads out of it.
     """
+    given = about.given()  # nothing of the instance's is imported for it
     outside = os.open("/", os.O_PATH | os.O_DIRECTORY)
     os.chroot(root)
     try:
         os.chdir("/")
-        _configure(about, host_key)
+        _configure(about, given)
     finally:
         os.fchdir(outside)
         os.chroot(".")
         os.close(outside)
 
 
-def _configure(about: Machine, host_key: Mapping[str, str]) -> None:
+def _configure(about: Machine, given: cloudinit.Given) -> None:
     Path("/etc/hostname").write_text(about.hostname + "\n")
     Path("/etc/hosts").write_text(  # Debian's AMI has `manage_etc_hosts: true`
         f"127.0.0.1 localhost\n{about.address} {about.hostname}\n::1 localhost\n"
@@ -109,9 +110,14 @@ def _configure(about: Machine, host_key: Mapping[str, str]) -> None:
         write_whole(keys, about.public_key.strip() + "\n")
         for path in (keys.parent, keys):
             os.chown(path, int(uid), int(gid))
-    for name, text in host_key.items():
-        if not (path := Path("/etc/ssh") / name).exists():
-            write_whole(path, text, 0o644 if name.endswith(".pub") else 0o600)
+    cloudinit.begin(Path("/"), given)
+    if given.script:
+        unit = Path("/etc/systemd/system/user-data.service")
+        unit.write_text(cloudinit.SERVICE)
+        wanted = unit.parent / "multi-user.target.wants" / unit.name
+        wanted.parent.mkdir(exist_ok=True)
+        wanted.unlink(missing_ok=True)
+        wanted.symlink_to(unit)
     if Path("/usr/sbin/ifup").exists():
         Path("/etc/network/interfaces.d/50-cloud-init").write_text(
             f"auto {about.nic}\niface {about.nic} inet static\n"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from osawslab.aws.facts import MADE_BY, MADE_OF, prepared
+from osawslab.aws.facts import HOST_KEY, MADE_BY, MADE_OF, prepared
 from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.steps import bill, openstack_install, openstack_networks
-from osawslab.steps.provision import WAIT_SECONDS
+from osawslab.steps.provision import PROVE, prove
 from osawslab.steps.run import apply, own_errors
 from osawslab.steps.site import Site
 
@@ -84,10 +84,22 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             ImageIds=[made["ImageId"]],
             WaiterConfig={"Delay": 5, "MaxAttempts": IMAGE_SECONDS // 5},
         )
+
+    def forget() -> None:
+        site.ec2.delete_tags(Resources=[seen.instance], Tags=[{"Key": HOST_KEY}])
+
+    def proved() -> None:
         seen.host.close()
-        seen.host.wait(WAIT_SECONDS)
+        site.forget()
+        prove(site)
 
     return (
+        Action(
+            "aws",
+            "the instance will make itself another host key",
+            f"aws ec2 delete-tags --resources {seen.instance} --tags Key={HOST_KEY}",
+            forget,
+        ),
         Action(
             "instance",
             "nothing of this host's own goes into the image",
@@ -102,4 +114,5 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             image,
             bill.SNAPSHOT,
         ),
+        Action("aws", "the instance proves its new host key", PROVE, proved),
     )

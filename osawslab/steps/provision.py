@@ -11,16 +11,34 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from osawslab.aws import estate, regions
-from osawslab.aws.facts import Facts, prepared, tags
+from osawslab.aws import estate, regions, userdata
+from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
-from osawslab.errors import CannotReach, StepFailed
+from osawslab.errors import CannotReach, StepFailed, WrongHostKey
+from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
 from osawslab.steps import bill, tear_down
-from osawslab.steps.site import Shown, Site
+from osawslab.steps.site import USER, Shown, Site
 
 NAME = "provision"
 WAIT_SECONDS = 300.0  # a Debian AMI answers on SSH within about a minute
+
+
+# Nobody else knows the secret of the user data, so nobody else can prove a key of his own.
+PROVE = "; ".join(
+    (
+        "IP=$(aws ec2 describe-addresses --allocation-ids $MANAGEMENT_EIP"
+        " --query 'Addresses[0].PublicIp' --output text)",
+        "KEY=$(ssh-keyscan -t ed25519 $IP | cut -d' ' -f2-)",
+        "BANNER=$(ssh -o PreferredAuthentications=none -o StrictHostKeyChecking=no"
+        f" -o UserKnownHostsFile=/dev/null {USER}@$IP 2>&1)",
+        r"""PROOF=$({ sed -n 's/^SECRET = "\(.*\)"/\1/p' prove-host-key.py; echo "$KEY"; } |"""
+        " python3 -c 'import hmac;"
+        """ print(hmac.new(input().encode(), input().encode(), "sha256").hexdigest())')""",
+        'echo "$BANNER" | grep -q "$PROOF" && aws ec2 create-tags --resources $INSTANCE'
+        f' --tags "Key={HOST_KEY},Value=$KEY"',
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +152,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" --image-id {image or 'resolve:ssm:' + maker.image_parameter()}"
         f" --instance-type {settings.instance_type} --key-name osawslab-{settings.name}"
         f" --subnet-id $MANAGEMENT --private-ip-address {settings.management_address}"
-        " --security-group-ids $GROUP --user-data file://host-key.yaml"
+        " --security-group-ids $GROUP --user-data file://prove-host-key.py"
         f" {typed('instance', 'instance')} --query 'Instances[0].InstanceId'"
         " --output text)",
         lambda: maker.instance(image or maker.image(), disk),
@@ -198,6 +216,12 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
                 role, private
             ),
         )
+    want(
+        bool(facts.host_key),
+        "the instance proves its SSH host key; a tag keeps it",
+        PROVE,
+        lambda: prove(site),
+    )
     return tuple(todo)
 
 
@@ -207,6 +231,16 @@ def leftovers(site: Site, facts: Facts) -> tuple[Action, ...]:
         return ()
     mine = estate.read(site.ec2, site.settings.name)
     return tear_down.actions(tuple(thing for thing in mine if thing.id in facts.idle))
+
+
+def prove(site: Site) -> None:
+    """Have the instance prove its host key, and keep that as a tag. Raises CannotReach."""
+    facts = site.read_ec2()
+    assert facts.instance is not None
+    instance = str(facts.instance["InstanceId"])
+    secret = userdata.secret(site.ec2, instance)
+    key = proved(site.target, facts.eip("management"), USER, secret, WAIT_SECONDS)
+    site.ec2.create_tags(Resources=[instance], Tags=[{"Key": HOST_KEY, "Value": key}])
 
 
 def image_of(site: Site, facts: Facts) -> str:
@@ -244,23 +278,29 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     if ec2.surplus:  # a healthy lab has no such row
         twice = ", ".join(ec2.surplus)
         found.append(Check("nothing there twice", "none", twice, False, "lab.tear_down()"))
-    answers, seen = _answers(site, ec2)
-    found.append(
-        Check("SSH to the instance", "answers with its host key", seen, answers, "lab.provision()")
-    )
+    answers, seen, then = _answers(site, ec2)
+    found.append(Check("SSH to the instance", "answers with its host key", seen, answers, then))
     return tuple(found)
 
 
-def _answers(site: Site, ec2: Facts) -> tuple[bool, str]:
+def _answers(site: Site, ec2: Facts) -> tuple[bool, str, str]:
+    again = "lab.provision()"
     if not ec2.running or not ec2.eip("management") or not ec2.registered_mac:
-        return False, "not asked: the instance is not complete"
+        return False, "not asked: the instance is not complete", again
+    if not ec2.host_key:
+        return False, "not asked: it has not proved its host key", again
+    assert ec2.instance is not None
     host = site.instance_of(ec2).host
-    host.wait(WAIT_SECONDS)
     try:
+        host.wait(WAIT_SECONDS)
         host.plain("true")
+    except WrongHostKey as error:
+        name = ec2.instance["InstanceId"]
+        forget = f"aws ec2 delete-tags --resources {name} --tags Key={HOST_KEY}"
+        return False, f"{error.what}: {error.seen}", f"if that was you: {forget}; then {again}"
     except (CannotReach, StepFailed) as error:
-        return False, error.seen or error.what
-    return True, "answers with its host key"
+        return False, error.seen or error.what, again
+    return True, "answers with its host key", again
 
 
 def show(site: Site, facts: Seen) -> Shown:

@@ -73,9 +73,13 @@ class Site:
                 seen=state,
                 next="lab.provision()",
             )
-        assert facts.instance is not None
-        key = ec2_facts.host_key(self.ec2, facts.instance["InstanceId"])
-        return Instance(facts, self.host_at(facts.eip("management"), key))
+        if not facts.host_key:
+            raise StepNotReady(
+                "the instance has not proved its SSH host key",
+                seen=f"no tag {ec2_facts.HOST_KEY}",
+                next="lab.provision()",
+            )
+        return Instance(facts, self.host_at(facts.eip("management"), facts.host_key))
 
 
 @dataclass(frozen=True)

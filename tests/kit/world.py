@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from osawslab.aws.facts import user_data
 from osawslab.host.ssh import SshHost
 from osawslab.keys import key_file, make_key
 from osawslab.region import local
@@ -82,8 +82,12 @@ class World:
             GroupId=self.group, IpPermissions=self.permission(protocol, port)
         )
 
-    def machine(self, address: str, kind: str = "t2.large") -> Machine:
-        """Run an instance at an address of subnet a or b, without a public address."""
+    def machine(self, address: str, kind: str = "t2.large", user_data: str = "") -> Machine:
+        """Run an instance at an address of subnet a or b, without a public address.
+
+        Without other user data it has the world's host key.
+        """
+        keys = {"ed25519_private": self.host_private, "ed25519_public": self.host_public}
         made = self.ec2.run_instances(
             ImageId=self.image,
             InstanceType=kind,
@@ -93,7 +97,7 @@ class World:
             SubnetId=self.a if address.startswith("172.16.10.") else self.b,
             PrivateIpAddress=address,
             SecurityGroupIds=[self.group],
-            UserData=user_data(self.host_private, self.host_public),
+            UserData=user_data or "#cloud-config\n" + json.dumps({"ssh_keys": keys}),
         )["Instances"][0]
         nic = made["NetworkInterfaces"][0]
         return Machine(made["InstanceId"], nic["NetworkInterfaceId"], nic["MacAddress"], address)

@@ -305,6 +305,7 @@ cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
 rm -f {horizon.SECRET_KEY}
 apt-get clean
 command -v cloud-init >/dev/null && cloud-init clean --logs
+rm -rf /var/lib/cloud/instance /var/lib/cloud/instances
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/*/.ssh/authorized_keys
 truncate -s 0 /etc/machine-id
 sync
