@@ -211,6 +211,16 @@ def doctor(options: Namespace) -> int:
     return answer(options, found.text, found.data, found.ok)
 
 
+def preflight(options: Namespace) -> int:
+    """Look at the account that the lab is to be made in."""
+    from osawslab import tour as room
+
+    with lab_of(options) as lab:
+        found = lab.preflight()
+    text = "\n".join(map(room.line, found.checks))
+    return answer(options, text, room.data(found), bool(found))
+
+
 def region(options: Namespace) -> int:
     """Look into the local region, or connect to an address in it."""
     from osawslab import access, rules
@@ -255,7 +265,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{
         f.__name__: f
-        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
+        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, preflight, region, image)
     },
     "bench": bench,
     "test": test,

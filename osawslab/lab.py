@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
-from osawslab.steps import publish_vm, work
+from osawslab.steps import provision, publish_vm, work
 from osawslab.steps import run as steps
 from osawslab.steps.site import Progress, Site
 from osawslab.target import open_target
@@ -99,6 +100,15 @@ class Lab:
         """Do what is missing of a step. Run twice, it does nothing the second time."""
         with self._working(self._known(step)) as site:
             return steps.run(site, step)
+
+    def preflight(self) -> Checks:
+        """Look at the account: what a lab in it needs, and what to type. Changes nothing."""
+        from osawslab.aws import preflight
+
+        site = self._site()
+        with steps.own_errors("preflight"):
+            image = functools.partial(provision.image_of, site)
+            return Checks("preflight", preflight.rows(site.target, site.settings, image))
 
     def catch_up(self, step: str) -> None:
         """Run what is missing before a step. Raises CheckFailed's kin where one does not hold."""

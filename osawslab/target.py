@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from osawslab.errors import BadSetting
-from osawslab.region import folders, local, machine
+from osawslab.region import folders, local, machine, network
 from osawslab.settings import Settings
 
 
@@ -26,6 +26,18 @@ class Vantage(Protocol):
     def drops(self) -> dict[str, int] | None:
         """Count the frames the VPC dropped, by reason (mac, arp, ip); None where unknown."""
         ...
+
+
+def address_outside() -> str:
+    """Ask AWS's own service which address this machine comes from. Raises OSError."""
+    import http.client
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen("https://checkip.amazonaws.com", timeout=3) as answer:
+            return str(answer.read(64).decode("ascii", "replace")).strip()
+    except http.client.HTTPException as error:
+        raise OSError(f"no answer: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Target:
     keys: Path  # the folder of the lab's own keys
     identity: str  # changes when connections made before are worth nothing any more
     pace: Path | None = None  # the file that keeps how long things took at this place
+    caller_address: Callable[[], str] = address_outside  # where we come from, for that place
 
 
 class LocalVantage:
@@ -117,4 +130,5 @@ def _local(region: local.Region) -> Target:
         folders.state_folder(region.name),
         f"{region.pid} {region.endpoint}",
         machine.cache() / "pace.json",
+        caller_address=lambda: network.USER_ADDRESS,
     )

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from osawslab.aws import preflight
 from osawslab.aws.facts import Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.errors import CannotReach, StepFailed
@@ -189,6 +190,11 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             ),
         )
     return tuple(todo)
+
+
+def require(site: Site, seen: Seen) -> None:
+    """Refuse what could not be finished, before anything is made. Raises Refused."""
+    preflight.require(site.target, site.settings, seen.ec2, image_of(site, seen.ec2))
 
 
 def image_of(site: Site, facts: Facts) -> str:

@@ -112,7 +112,10 @@ def run(site: Site, step: str) -> Report:
     chapter = chapter_of(site, step)
     with own_errors(step):
         facts = chapter.read(site)
-        return _report(site, step, tuple(chapter.plan(site, facts)), facts)
+        actions = tuple(chapter.plan(site, facts))
+        if actions and hasattr(chapter, "require"):
+            chapter.require(site, facts)
+        return _report(site, step, actions, facts)
 
 
 def undo(site: Site, step: str) -> tuple[Action, ...]:
