@@ -19,7 +19,7 @@ from botocore.exceptions import (
 
 from osawslab import Lab
 from osawslab.aws import permissions, preflight
-from osawslab.aws.facts import Facts
+from osawslab.aws.facts import Facts, tags
 from osawslab.aws.inquiry import Row
 from osawslab.errors import Refused
 from osawslab.region import local
@@ -37,14 +37,16 @@ def nobody_home(region: str) -> EndpointConnectionError:
     return EndpointConnectionError(endpoint_url=f"https://ec2.{region}.amazonaws.com")
 
 
-def addresses(number: int, *, idle: bool = False) -> dict[str, Any]:
-    used = {} if idle else {"AssociationId": "eipassoc-1"}
-    return {"Addresses": [{"AllocationId": f"eipalloc-{i}", **used} for i in range(number)]}
+def addresses(used: int, idle: int = 0) -> dict[str, Any]:
+    found = [{"AllocationId": f"eipalloc-{i}"} for i in range(used + idle)]
+    for each in found[:used]:
+        each["AssociationId"] = "eipassoc-1"
+    return {"Addresses": found}
 
 
 def vpcs(number: int, name: str = "other") -> dict[str, Any]:
-    tags = [{"Key": "Name", "Value": name}]
-    return {"Vpcs": [{"VpcId": f"vpc-{i}", "Tags": tags} for i in range(number)]}
+    named = [{"Key": "Name", "Value": name}]
+    return {"Vpcs": [{"VpcId": f"vpc-{i}", "Tags": named} for i in range(number)]}
 
 
 def unlabelled(found: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
@@ -151,8 +153,8 @@ CASES = {
         {"DescribeAddresses": unlabelled(addresses(4))}, refuses=True,
     ),
     "Elastic IPs that lead nowhere": Case(
-        EIPS, "0 left", "release-address --allocation-id eipalloc-0",
-        {"DescribeAddresses": unlabelled(addresses(5, idle=True))}, refuses=True,
+        EIPS, "0 left", "release-address --allocation-id eipalloc-3",
+        {"DescribeAddresses": unlabelled(addresses(3, idle=2))}, refuses=True,
     ),
     "Elastic IPs, as EC2 tells": Case(
         EIPS, "1 left: 2 of 3 in use (EC2)", "release-address",
@@ -285,6 +287,10 @@ def test_a_healthy_account_is_all_right() -> None:
          "ena, which can change no MAC: strategy share"),
         ({"DescribeVpcs": unlabelled(vpcs(2, "lab vpc"))}, {},
          "VPCs named 'lab vpc' that are not the lab's", "vpc-0, vpc-1: left alone"),
+        ({"DescribeVpcs": {"Vpcs": [{"VpcId": "vpc-1", "Tags": tags("lab", "vpc")}]},
+          "DescribeRouteTables": {"RouteTables": []}}, {},
+         "VPCs named 'lab vpc' that are not the lab's", "none"),
+        ({"DescribeRegions": denied("ec2:DescribeRegions")}, {}, "region", "not known"),
         ({"GetServiceQuota": Said("AccessDeniedException")}, {}, STANDARD, "not known"),
         ({}, {"instance_type": "g4dn.xlarge"}, STANDARD, "a quota of its own"),
         ({"RunInstances": Said("VPCIdNotSpecified")}, {}, SIMULATED, "RunInstances"),
@@ -304,6 +310,7 @@ def test_what_is_said_and_no_failure(
     found = by_name(Account(**answers), **settings)[row]
     assert found, found
     assert seen in found.seen
+    assert "Encoded" not in found.seen
 
 
 def test_each_permission_is_known_in_one_way() -> None:
