@@ -407,10 +407,11 @@ def test_no_call_in_the_code_is_without_its_permission() -> None:
 def test_the_local_region_passes_and_refuses_at_its_quotas(
     home: Path, new_lab: Callable[..., Lab]
 ) -> None:
-    lab = new_lab("quota", bridge="linux")
+    lab = new_lab("quota", bridge="linux", region="ap-east-1")
     found = lab.preflight()
     assert found
     seen = {check.what: check.seen for check in found.checks}
+    assert seen["region"] == "opted-in"
     assert seen[EIPS] == "5 left: 0 of 5 in use (Service Quotas)"
     assert seen["VPCs"] == "4 left: 1 of 5 in use (Service Quotas)"
     assert seen["our own public address"] == HERE
