@@ -265,8 +265,9 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{
         f.__name__: f
-        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, preflight, region, image)
+        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
     },
+    "preflight": preflight,
     "bench": bench,
     "test": test,
 }

@@ -22,7 +22,7 @@ _PYTHON = (
     (r'\blab\.(plan|run|check|reset|hint)\("(\w+)"\)', r"{0} \1 \2"),
     (r'\blab\.shell\("([^"]*)", on="vm"\)', r"{0} ssh vm -- \1"),
     (r'\blab\.shell\("([^"]*)"\)', r"{0} ssh -- sudo \1"),
-    (r"\blab\.(status|preflight)\(\)", r"{0} \1"),
+    (r"\blab\.status\(\)", r"{0} status"),
     (r"\blab\.(\w+)\(\)", r"{0} run \1"),
     (r"(?<![\w./-])(?:\./lab|osawslab) (?=[a-z])", r"{0} "),
 )

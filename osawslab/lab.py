@@ -13,7 +13,7 @@ from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.host.ssh import SshHost
 from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
-from osawslab.steps import provision, publish_vm, work
+from osawslab.steps import publish_vm, work
 from osawslab.steps import run as steps
 from osawslab.steps.site import Progress, Site
 from osawslab.target import open_target
@@ -104,6 +104,7 @@ class Lab:
     def preflight(self) -> Checks:
         """Look at the account: what a lab in it needs, and what to type. Changes nothing."""
         from osawslab.aws import preflight
+        from osawslab.steps import provision
 
         site = self._site()
         with steps.own_errors("preflight"):

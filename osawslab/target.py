@@ -20,14 +20,6 @@ from osawslab.region import folders, local, machine, network
 from osawslab.settings import Settings
 
 
-class Vantage(Protocol):
-    """What a place can show that the instance cannot see: on AWS, nothing."""
-
-    def drops(self) -> dict[str, int] | None:
-        """Count the frames the VPC dropped, by reason (mac, arp, ip); None where unknown."""
-        ...
-
-
 def address_outside() -> str:
     """Ask AWS's own service which address this machine comes from. Raises OSError."""
     import http.client
@@ -38,6 +30,14 @@ def address_outside() -> str:
             return str(answer.read(64).decode("ascii", "replace")).strip()
     except http.client.HTTPException as error:
         raise OSError(f"no answer: {error}") from error
+
+
+class Vantage(Protocol):
+    """What a place can show that the instance cannot see: on AWS, nothing."""
+
+    def drops(self) -> dict[str, int] | None:
+        """Count the frames the VPC dropped, by reason (mac, arp, ip); None where unknown."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from osawslab.aws import preflight
 from osawslab.aws.facts import Facts, prepared, tags
 from osawslab.aws.maker import Maker
+from osawslab.aws.preflight import require as require_account
 from osawslab.errors import CannotReach, StepFailed
 from osawslab.report import Action, Check, Table
 from osawslab.steps.site import Shown, Site
@@ -192,11 +192,6 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     return tuple(todo)
 
 
-def require(site: Site, seen: Seen) -> None:
-    """Refuse what could not be finished, before anything is made. Raises Refused."""
-    preflight.require(site.target, site.settings, seen.ec2, image_of(site, seen.ec2))
-
-
 def image_of(site: Site, facts: Facts) -> str:
     """Find the image that `lab.bake()` has made for such an instance; "" for Debian's own."""
     settings = site.settings
@@ -205,6 +200,11 @@ def image_of(site: Site, facts: Facts) -> str:
     from osawslab.cloud.openstack import parts
 
     return prepared(site.ec2, parts.made_of(settings.management_address))
+
+
+def require(site: Site, seen: Seen) -> None:
+    """Refuse what could not be finished, before anything is made. Raises Refused."""
+    require_account(site.target, site.settings, seen.ec2, image_of(site, seen.ec2))
 
 
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:

@@ -407,7 +407,11 @@ def test_no_call_in_the_code_is_without_its_permission() -> None:
 def test_the_local_region_passes_and_refuses_at_its_quotas(
     home: Path, new_lab: Callable[..., Lab]
 ) -> None:
-    lab = new_lab("quota", bridge="linux", region="ap-east-1")
+    here = {"bridge": "linux", "region": "ap-east-1"}  # to be enabled, and without t2
+    with pytest.raises(Refused) as caught:
+        new_lab("quota", **here).provision()
+    assert caught.value.next == 'instance_type = "t3.xlarge" and strategy = "share"'
+    lab = new_lab("quota", instance_type="t3.large", **here)
     found = lab.preflight()
     assert found
     seen = {check.what: check.seen for check in found.checks}
