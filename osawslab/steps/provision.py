@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osawslab.aws.facts import Facts, prepared, tags
 from osawslab.aws.maker import Maker
-from osawslab.aws.preflight import require as require_account
+from osawslab.aws.preflight import require
 from osawslab.errors import CannotReach, StepFailed
 from osawslab.report import Action, Check, Table
 from osawslab.steps.site import Shown, Site
@@ -189,6 +189,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
                 role, private
             ),
         )
+    if todo:  # refuse what could not be finished, right before the first change
+        first = todo[0].do
+
+        def begin() -> None:
+            require(target, settings, facts, image)
+            first()
+
+        todo[0] = replace(todo[0], do=begin)
     return tuple(todo)
 
 
@@ -200,11 +208,6 @@ def image_of(site: Site, facts: Facts) -> str:
     from osawslab.cloud.openstack import parts
 
     return prepared(site.ec2, parts.made_of(settings.management_address))
-
-
-def require(site: Site, seen: Seen) -> None:
-    """Refuse what could not be finished, before anything is made. Raises Refused."""
-    require_account(site.target, site.settings, seen.ec2, image_of(site, seen.ec2))
 
 
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:

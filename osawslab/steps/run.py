@@ -112,10 +112,7 @@ def run(site: Site, step: str) -> Report:
     chapter = chapter_of(site, step)
     with own_errors(step):
         facts = chapter.read(site)
-        actions = tuple(chapter.plan(site, facts))
-        if actions and hasattr(chapter, "require"):
-            chapter.require(site, facts)
-        return _report(site, step, actions, facts)
+        return _report(site, step, tuple(chapter.plan(site, facts)), facts)
 
 
 def undo(site: Site, step: str) -> tuple[Action, ...]:

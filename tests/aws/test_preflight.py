@@ -386,7 +386,7 @@ def test_a_tour_asks_for_no_more_than_the_list_and_for_all_of_it(home: Path) -> 
     local.remove("asks")
     made -= {"sts:GetCallerIdentity"}  # which needs no permission
     assert made - NEEDED == set()
-    assert NEEDED - made == RARE
+    assert NEEDED - made <= RARE
 
 
 def test_no_call_in_the_code_is_without_its_permission() -> None:
