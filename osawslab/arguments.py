@@ -89,6 +89,7 @@ def parser() -> ArgumentParser:
     )
     sub.add_argument("--all", action="store_true", help="end every lab of this user")
     command("doctor", "look at this machine before anything is started", "LAB doctor")
+    command("preflight", "look at the account before anything is made in it", "LAB preflight")
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")
     sub.add_argument("section", nargs="*", metavar="SECTION", help="tour, openstack; default: tour")
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")

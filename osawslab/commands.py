@@ -204,6 +204,16 @@ def doctor(options: Namespace) -> int:
     return answer(options, found.text, found.data, found.ok)
 
 
+def preflight(options: Namespace) -> int:
+    """Look at the account that the lab is to be made in."""
+    from osawslab import tour as room
+
+    with lab_of(options) as lab:
+        found = lab.preflight()
+    text = "\n".join(map(room.line, found.checks))
+    return answer(options, text, room.data(found), bool(found))
+
+
 def bench(options: Namespace) -> int:
     """Measure."""
     from osawslab import bench as room
@@ -221,7 +231,7 @@ def test(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
-    **{f.__name__: f for f in (start, tour, status, sweep, down, hint, doctor, image)},
+    **{f.__name__: f for f in (start, tour, status, sweep, down, hint, doctor, preflight, image)},
     **{f.__name__: f for f in (programs.ssh, programs.env, programs.aws, programs.region)},
     "dashboard": programs.dashboard,
     "bench": bench,

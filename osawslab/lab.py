@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,16 @@ class Lab:
         """Do what is missing of a step. Run twice, it does nothing the second time."""
         with self._working(self._known(step)) as site:
             return steps.run(site, step)
+
+    def preflight(self) -> Checks:
+        """Look at the account: what a lab in it needs, and what to type. Changes nothing."""
+        from osawslab.aws import preflight
+        from osawslab.steps import provision
+
+        site = self._site()
+        with steps.own_errors("preflight"):
+            image = functools.partial(provision.image_of, site)
+            return Checks("preflight", preflight.rows(site.target, site.settings, image))
 
     def catch_up(self, step: str) -> None:
         """Run what is missing before a step. Raises CheckFailed's kin where one does not hold."""

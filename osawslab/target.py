@@ -20,8 +20,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from osawslab.errors import BadSetting
-from osawslab.region import folders, local, machine
+from osawslab.region import folders, local, machine, network
 from osawslab.settings import Settings
+
+
+def address_outside() -> str:
+    """Ask AWS's own service which address this machine comes from. Raises OSError."""
+    import http.client
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen("https://checkip.amazonaws.com", timeout=3) as answer:
+            return str(answer.read(64).decode("ascii", "replace")).strip()
+    except http.client.HTTPException as error:
+        raise OSError(f"no answer: {error}") from error
 
 
 class Vantage(Protocol):
@@ -56,6 +68,7 @@ class Target:
     pace: Path | None = None  # the file that keeps how long things took at this place
     proxy: str = ""  # the same way for OpenSSH: a ProxyCommand with %h and %p; "": none is needed
     charges: bool = False  # what is made here costs money
+    caller_address: Callable[[], str] = address_outside  # where we come from, for that place
 
 
 class LocalVantage:
@@ -154,6 +167,7 @@ def _local(region: local.Region) -> Target:
         f"{region.pid} {region.endpoint}",
         machine.cache() / "pace.json",
         f"{us} region connect %h %p --name {region.name}",
+        caller_address=lambda: network.USER_ADDRESS,
     )
 
 

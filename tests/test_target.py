@@ -33,6 +33,7 @@ for service, call in (("ec2", "describe_vpcs"), ("sts", "get_caller_identity")):
     getattr(client, call)()
 ssm = target.client("ssm")
 ssm.get_parameter(Name="/aws/service/debian/release/13/latest/amd64")
+assert lab.preflight()
 os.kill(region.pid, signal.SIGKILL)
 while local.find("planted"):
     pass

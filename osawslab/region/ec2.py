@@ -1,4 +1,4 @@
-"""Serve the region's API: EC2, and as much of STS and Systems Manager as a lab asks for.
+"""Serve the region's API: EC2, and what a lab asks STS, Systems Manager and Service Quotas.
 
 A request passes: signature -> EC2's model -> strict rules -> moto -> `on_change` -> journal ->
 answer, all under one lock. A change that fails anywhere is undone, so that an error means that
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from osawslab.errors import RegionGone
-from osawslab.region import amis, inventory, keys, model, wire
+from osawslab.region import amis, inventory, keys, model, quota, wire
 from osawslab.region.journal import Entry, Journal
 from osawslab.region.motoadapter import LOCK, Moto
 from osawslab.region.motomodels import ACCOUNT
@@ -144,12 +144,17 @@ class Ec2:
                 return 200, XML, self._ec2(wire.form(content or query(environ)))
             if service == "sts":
                 return 200, XML, sts(wire.form(content or query(environ)).get("Action", ""))
-            if service == "ssm":
+            if service in wire.JSON_SERVICES:
                 operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
-                told = amis.ssm(operation, json.loads(content or b"{}"), self._keys[2])
-                return 200, "application/x-amz-json-1.1", json.dumps(told).encode()
+                asked = json.loads(content or b"{}")
+                if service == "ssm":
+                    told = amis.ssm(operation, asked, self._keys[2])
+                else:
+                    told = quota.told(operation, asked)
+                return 200, wire.JSON, json.dumps(told).encode()
             raise Ec2Error(
-                "InvalidAction", f"The local region serves ec2, sts and ssm, not {service}."
+                "InvalidAction",
+                f"The local region serves ec2, sts, ssm and servicequotas, not {service}.",
             )
         error = guard.error
         if not isinstance(error, Ec2Error):

@@ -70,7 +70,10 @@ MotoSubnet: Any = subnets.Subnet
 
 
 def offer(region: str) -> None:
-    """Read the instance types that a region offers."""
+    """Read the instance types that a region offers, and enable the region."""
+    for each in models.EC2Backend.regions:
+        if each.name == region and each.opt_in_status == "not-opted-in":
+            each.opt_in_status = "opted-in"
     for place in ("region", "availability-zone"):
         offered = types.INSTANCE_TYPE_OFFERINGS[place]
         if not offered.get(region):

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from osawslab.region import addresses
 from osawslab.region.inventory import Inventory
 from osawslab.region.wire import Ec2Error, Form
 
 # Default quotas per region: "Amazon VPC quotas". The default VPC counts.
 VPCS = 5
 GATEWAYS = 5
+TOLD = {  # Service Quotas' codes: service, quota -> name and value
+    ("ec2", "L-0263D0A3"): ("EC2-VPC Elastic IPs", addresses.QUOTA),
+    ("vpc", "L-F678F1CE"): ("VPCs per Region", VPCS),
+    ("vpc", "L-A4707A72"): ("Internet gateways per Region", GATEWAYS),
+}
+
+
+def told(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer Service Quotas' GetServiceQuota for what is limited here; refuse the rest."""
+    if operation != "GetServiceQuota":
+        raise Ec2Error(
+            "UnknownOperationException",
+            f"The local region answers GetServiceQuota, not {operation}.",
+        )
+    service, code = str(asked.get("ServiceCode")), str(asked.get("QuotaCode"))
+    if (service, code) not in TOLD:
+        raise Ec2Error("NoSuchResourceException", "The local region has no such quota.")
+    name, value = TOLD[service, code]
+    return {
+        "Quota": {
+            "ServiceCode": service,
+            "QuotaCode": code,
+            "QuotaName": name,
+            "Value": float(value),
+            "Unit": "None",
+            "Adjustable": False,
+            "GlobalQuota": False,
+        }
+    }
 
 
 def check(inventory: Inventory, call: Form) -> None:

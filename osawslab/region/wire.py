@@ -16,6 +16,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+JSON = "application/x-amz-json-1.1"
+JSON_SERVICES = ("ssm", "servicequotas")  # the others answer in XML
 Form = dict[str, str]  # EC2's flat query parameters: "NetworkInterface.1.SubnetId" -> "subnet-…"
 
 
@@ -76,9 +78,9 @@ def refusal(service: str, error: Ec2Error) -> tuple[int, str, bytes]:
     """Write an error as the service's protocol wants it: status, content type, body."""
     request = str(uuid.uuid4())
     code, message = escape(error.code), escape(error.message)
-    if service == "ssm":
+    if service in JSON_SERVICES:
         told = {"__type": error.code, "message": error.message}
-        return error.status, "application/x-amz-json-1.1", json.dumps(told).encode()
+        return error.status, JSON, json.dumps(told).encode()
     if service == "sts":
         kind = "Sender" if error.status < 500 else "Receiver"
         text = (
@@ -114,15 +116,18 @@ AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
-# What each service answers to keys it does not know: EC2 API "Error codes", STS and SSM
+# What each service answers to keys it does not know: EC2 API "Error codes", the others'
 # "Common errors".
 STRANGER = {
     "ec2": ("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
     "sts": ("InvalidClientTokenId", "The security token included in the request is invalid.", 403),
-    "ssm": (
-        "UnrecognizedClientException",
-        "The security token included in the request is invalid.",
-        400,
+    **dict.fromkeys(
+        JSON_SERVICES,
+        (
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+            400,
+        ),
     ),
 }
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osawslab.aws import estate, regions, userdata
 from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
+from osawslab.aws.preflight import require
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
 from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
@@ -222,6 +223,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         PROVE,
         lambda: prove(site),
     )
+    if todo:  # refuse what could not be finished, right before the first change
+        first = todo[0].do
+
+        def begin() -> None:
+            require(target, settings, facts, image)
+            first()
+
+        todo[0] = replace(todo[0], do=begin)
     return tuple(todo)
 
 

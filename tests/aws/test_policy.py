@@ -21,7 +21,10 @@ from osawslab.testing import fresh_home
 ROOM = Path(osawslab.__file__).parent
 TEXT = (ROOM / "aws" / "policy.json").read_text()
 STATEMENTS: list[dict[str, Any]] = json.loads(TEXT)["Statement"]
-SERVICES = {"ec2": "ec2", "ssm": "ssm", "pricing": "pricing", "service-quotas": "servicequotas"}
+SERVICES = {
+    "ec2": "ec2", "ssm": "ssm", "pricing": "pricing", "service-quotas": "servicequotas",
+    "iam": "iam",
+}  # fmt: skip
 FREE = {"sts:GetCallerIdentity"}  # "No permissions are required to perform this operation" (STS)
 
 

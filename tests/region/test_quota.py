@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 Lab = Any  # conftest's
 
@@ -144,3 +145,32 @@ def test_an_empty_vpc_is_deleted(lab: Lab) -> None:
     lab.ec2.delete_vpc(VpcId=vpc)
     assert vpc not in str(lab.ec2.describe_vpcs())
     assert vpc not in str(lab.ec2.describe_security_groups())
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "value"),
+    [("ec2", "L-0263D0A3", 5), ("vpc", "L-F678F1CE", 5), ("vpc", "L-A4707A72", 5)],
+)
+def test_service_quotas_tells_what_is_refused_above(
+    region: Any, service: str, code: str, value: int
+) -> None:
+    quotas = region.client("service-quotas")
+    told = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
+    assert (told["Value"], told["QuotaCode"]) == (value, code)
+
+
+@pytest.mark.parametrize(
+    ("call", "how", "key", "code"),
+    [
+        ("get_service_quota", {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"}, "AKIALAB",
+         "NoSuchResourceException"),
+        ("list_services", {}, "AKIALAB", "UnknownOperationException"),
+        ("list_services", {}, "AKIASTRANGER", "UnrecognizedClientException"),
+    ],
+)  # fmt: skip
+def test_service_quotas_refuses_the_rest(
+    region: Any, call: str, how: dict[str, Any], key: str, code: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        getattr(region.client("service-quotas", key), call)(**how)
+    assert caught.value.response["Error"]["Code"] == code

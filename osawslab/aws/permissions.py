@@ -1,0 +1,231 @@
+"""What the steps must be allowed to do, and whether they are.
+
+Ways to know: the call itself, where it only looks; EC2's DryRun, for what needs no id of something
+that does not exist yet; IAM's simulation, where that may be asked; and else the step's own call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from osawslab.aws.facts import tags
+from osawslab.aws.inquiry import FORBIDDEN, Inquiry, Refusal, Row, attempt
+from osawslab.keys import make_key
+
+LOOKS = (
+    "ec2:DescribeAddresses",
+    "ec2:DescribeImages",
+    "ec2:DescribeInstanceAttribute",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances",
+    "ec2:DescribeInternetGateways",
+    "ec2:DescribeKeyPairs",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVolumes",
+    "ec2:DescribeVpcs",
+    "ssm:GetParameter",
+)
+CHANGES = (
+    "ec2:AllocateAddress",
+    "ec2:AssociateAddress",
+    "ec2:AttachInternetGateway",
+    "ec2:AttachNetworkInterface",
+    "ec2:AuthorizeSecurityGroupIngress",
+    "ec2:CreateInternetGateway",
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateRoute",
+    "ec2:CreateSecurityGroup",
+    "ec2:CreateSubnet",
+    "ec2:CreateTags",  # no call of its own: tags come with what is created
+    "ec2:CreateVpc",
+    "ec2:DeleteInternetGateway",
+    "ec2:DeleteKeyPair",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteRouteTable",
+    "ec2:DeleteSecurityGroup",
+    "ec2:DeleteSubnet",
+    "ec2:DeleteVolume",
+    "ec2:DeleteVpc",
+    "ec2:DetachInternetGateway",
+    "ec2:DetachNetworkInterface",
+    "ec2:DetachVolume",
+    "ec2:DisassociateAddress",
+    "ec2:ImportKeyPair",
+    "ec2:ModifyNetworkInterfaceAttribute",
+    "ec2:ReleaseAddress",
+    "ec2:RunInstances",
+    "ec2:StartInstances",
+    "ec2:TerminateInstances",
+)
+BAKES = ("ec2:CreateImage",)
+ASKED = (  # by the preflight alone; where it may not, it knows less
+    "ec2:DescribeAccountAttributes",
+    "ec2:DescribeInstanceTypeOfferings",
+    "ec2:DescribeRegions",
+    "iam:SimulatePrincipalPolicy",
+    "servicequotas:GetServiceQuota",
+)
+TRIED = "permissions, by the call itself"
+DRY_RUN = "permissions, by EC2's DryRun"
+SIMULATED = "permissions, by IAM's simulation"
+ALLOWED = "all allowed"
+
+
+def _calls(inquiry: Inquiry, image: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Give the calls that need no id: action -> boto3's method and how it is called."""
+    settings = inquiry.settings
+    key = f"osawslab-{settings.name}-preflight"
+
+    def tagged(kind: str) -> dict[str, Any]:
+        return {
+            "DryRun": True,
+            "TagSpecifications": [{"ResourceType": kind, "Tags": tags(settings.name, "preflight")}],
+        }
+
+    calls = {
+        "ec2:CreateVpc": ("create_vpc", {"CidrBlock": settings.vpc_cidr, **tagged("vpc")}),
+        "ec2:CreateInternetGateway": ("create_internet_gateway", tagged("internet-gateway")),
+        "ec2:AllocateAddress": ("allocate_address", {"Domain": "vpc", **tagged("elastic-ip")}),
+        "ec2:ImportKeyPair": (
+            "import_key_pair",
+            {"KeyName": key, "PublicKeyMaterial": make_key(key)[1].encode(), **tagged("key-pair")},
+        ),
+    }
+    if image:
+        how = {"ImageId": image, "InstanceType": settings.instance_type, "MinCount": 1}
+        subnet = inquiry.have.subnets.get("management")
+        if subnet:
+            how["SubnetId"] = subnet["SubnetId"]
+        calls["ec2:RunInstances"] = (
+            "run_instances",
+            {**how, "MaxCount": 1, **tagged("instance")},
+        )
+    return calls
+
+
+def dry(inquiry: Inquiry, image: str, only: Iterable[str] = CHANGES) -> dict[str, bool]:
+    """Ask EC2 what it would do, without doing it: action -> allowed; the others are not known."""
+    known: dict[str, bool] = {}
+    ec2 = inquiry.target.client("ec2")
+    for action, (method, how) in _calls(inquiry, image).items():
+        if action in only:
+            told = attempt(lambda m=method, h=how: getattr(ec2, m)(**h))  # type: ignore[misc]
+            code = told.code if isinstance(told, Refusal) else "DryRunOperation"
+            if code in FORBIDDEN:  # which may be for another than the one that was asked
+                named = re.search(r"not authorized to perform: (\w+:\w+)", told.message)
+                known[named[1] if named else action] = False
+            elif code == "DryRunOperation":
+                known[action] = True
+    return known
+
+
+def principal(arn: str) -> str:
+    """Give the ARN that IAM knows the caller by, "" for one it cannot simulate.
+
+    >>> principal("arn:aws:sts::123456789012:assumed-role/Learner/me")
+    'arn:aws:iam::123456789012:role/Learner'
+    >>> principal("arn:aws:iam::123456789012:root")
+    ''
+    """
+    role = re.fullmatch(r"arn:([\w-]+):sts::(\d+):assumed-role/([^/]+)/.*", arn)
+    if role:
+        return f"arn:{role[1]}:iam::{role[2]}:role/{role[3]}"
+    return arn if re.fullmatch(r"arn:[\w-]+:iam::\d+:user/.+", arn) else ""
+
+
+def simulated(inquiry: Inquiry, arn: str, actions: list[str]) -> dict[str, bool] | str:
+    """Ask IAM what its policies say: action -> allowed; or why it cannot be asked."""
+    known_as = principal(arn)
+    if not known_as:
+        return f"IAM simulates users and roles, not {arn}"
+    if not actions:
+        return {}
+    lab = inquiry.settings.name
+    context = {
+        **{f"{kind}/osawslab:lab": lab for kind in
+           ("aws:RequestTag", "aws:ResourceTag", "ec2:ResourceTag")},
+        "aws:RequestedRegion": inquiry.settings.region,
+    }  # fmt: skip
+    told = inquiry.ask(
+        "iam",
+        "simulate_principal_policy",
+        PolicySourceArn=known_as,
+        ActionNames=actions,
+        ContextEntries=[
+            {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+            for key, value in context.items()
+        ],
+        MaxItems=len(actions),
+    )
+    if isinstance(told, Refusal):
+        return str(told)
+    known: dict[str, bool] = {}
+    for each in told["EvaluationResults"]:
+        allowed = each["EvalDecision"] == "allowed"
+        # A "no" for want of a condition's value says nothing of the call itself.
+        if (
+            allowed
+            or each["EvalDecision"] == "explicitDeny"
+            or not each.get("MissingContextValues")
+        ):
+            known[each["EvalActionName"]] = allowed
+    return known
+
+
+def rows(inquiry: Inquiry, arn: str, image: str, heard: Mapping[str, bool]) -> list[Row]:
+    """Say of each action whether it is allowed, a row for each way to know.
+
+    `heard` is what calls have told that were made already: action -> allowed.
+    """
+    looks = {action: heard[action] for action in LOOKS if action in heard}
+    by_dry_run = dry(inquiry, image)
+    bakes = BAKES if inquiry.settings.cloud == "openstack" else ()
+    needed = (*CHANGES, *bakes, *LOOKS)
+    left = [action for action in needed if action not in {**looks, **by_dry_run}]
+    by_iam = simulated(inquiry, arn, left)
+    why = by_iam if isinstance(by_iam, str) else "IAM's simulation does not tell"
+    by_iam = {} if isinstance(by_iam, str) else by_iam
+    found = [row(TRIED, looks, fatal=True), row(DRY_RUN, by_dry_run, fatal=True)]
+    if by_iam:
+        found.append(row(SIMULATED, by_iam))
+    left = [_short(action) for action in left if action not in by_iam]
+    if left:
+        found.append(
+            Row(
+                "permissions that a step's own call tells",
+                "asked by the step",
+                f"not known: {', '.join(left)} ({why})",
+                True,
+            )
+        )
+    return found
+
+
+def row(what: str, known: Mapping[str, bool], fatal: bool = False) -> Row:
+    """Say which actions are allowed and which are missing."""
+    missing = [action for action, allowed in known.items() if not allowed]
+    names = ", ".join(_short(action) for action, allowed in known.items() if allowed)
+    return Row(
+        what,
+        ALLOWED,
+        "; ".join(
+            part
+            for part in (
+                f"missing: {', '.join(map(_short, missing))}" if missing else "",
+                f"allowed: {names}" if names else "",
+            )
+            if part
+        ) or "not known",
+        not missing,
+        f"ask for the IAM permission {', '.join(missing)}" if missing else "",
+        fatal,
+    )  # fmt: skip
+
+
+def _short(action: str) -> str:
+    return action.removeprefix("ec2:")

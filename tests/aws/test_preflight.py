@@ -1,0 +1,431 @@
+"""The preflight on accounts in which something is wrong, and the calls that a tour makes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from account import AMI, HERE, USER, Account, Said, date, image, kind, offered, simulation
+from botocore.exceptions import (
+    EndpointConnectionError,
+    NoCredentialsError,
+    UnauthorizedSSOTokenError,
+)
+
+from osawslab import Lab
+from osawslab.aws import permissions, preflight
+from osawslab.aws.facts import Facts, tags
+from osawslab.aws.inquiry import Row
+from osawslab.errors import Refused
+from osawslab.region import local
+from osawslab.settings import Settings
+
+ENCODED = " Encoded authorization failure message: 4eGh"
+
+
+def denied(action: str) -> Said:
+    words = f"User: {USER} is not authorized to perform: {action} on resource: *" + ENCODED
+    return Said("UnauthorizedOperation", "You are not authorized. " + words)
+
+
+def nobody_home(region: str) -> EndpointConnectionError:
+    return EndpointConnectionError(endpoint_url=f"https://ec2.{region}.amazonaws.com")
+
+
+def addresses(used: int, idle: int = 0) -> dict[str, Any]:
+    found = [{"AllocationId": f"eipalloc-{i}"} for i in range(used + idle)]
+    for each in found[:used]:
+        each["AssociationId"] = "eipassoc-1"
+    return {"Addresses": found}
+
+
+def vpcs(number: int, name: str = "other") -> dict[str, Any]:
+    named = [{"Key": "Name", "Value": name}]
+    return {"Vpcs": [{"VpcId": f"vpc-{i}", "Tags": named} for i in range(number)]}
+
+
+def unlabelled(found: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """Answer a describe call with what has no tag of the lab's."""
+
+    def answer(asked: dict[str, Any]) -> Any:
+        mine = any(f["Name"].startswith("tag:osawslab") for f in asked.get("Filters", []))
+        return {key: [] for key in found} if mine else found
+
+    return answer
+
+
+def running(asked: dict[str, Any]) -> Any:
+    """Answer with eight instances of 4 vCPUs that count, and two that do not."""
+    each = {"InstanceType": "m5.xlarge"}
+    spot = {**each, "InstanceLifecycle": "spot"}
+    other = {"InstanceType": "g4dn.xlarge"}
+    all_of = {"Reservations": [{"Instances": [each] * 8}, {"Instances": [spot, other]}]}
+    return unlabelled(all_of)(asked)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is wrong, the row that says so, and whether provision refuses."""
+
+    row: str
+    seen: str
+    next: str
+    answers: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    refuses: bool = False
+    also: tuple[str, ...] = ()  # other rows that say it
+
+
+WHO, DRY_RUN, SIMULATED = "who asks", permissions.DRY_RUN, permissions.SIMULATED
+TYPE, EIPS = "instance type", "Elastic IPs"
+STANDARD = "vCPUs of On-Demand Standard instances"
+WRONG_REGION = {
+    "GetCallerIdentity_in_eu_central_9": nobody_home("eu-central-9"),
+    "DescribeRegions_in_eu_central_9": nobody_home("eu-central-9"),
+}
+NOT_ENABLED = {
+    "GetCallerIdentity_in_ap_east_1": Said("InvalidClientTokenId"),
+    "DescribeRegions_in_ap_east_1": Said("AuthFailure"),
+}
+CASES = {
+    "no credentials": Case(
+        WHO, "no credentials", "aws configure", {"GetCallerIdentity": NoCredentialsError()}
+    ),
+    "expired SSO": Case(
+        WHO, "expired", "aws sso login", {"GetCallerIdentity": UnauthorizedSSOTokenError()}
+    ),
+    "expired token": Case(
+        WHO, "expired", "aws sso login", {"GetCallerIdentity": Said("ExpiredToken")}
+    ),
+    "wrong key": Case(
+        WHO, "does not know this access key", "aws configure",
+        {"GetCallerIdentity": Said("InvalidClientTokenId")},
+    ),
+    "wrong secret": Case(
+        WHO, "secret key", "aws configure", {"GetCallerIdentity": Said("SignatureDoesNotMatch")}
+    ),
+    "a clock that AWS refuses": Case(
+        WHO, "clock is wrong", "timedatectl",
+        {"GetCallerIdentity": Said("SignatureDoesNotMatch", "Signature expired: 20260101T000000Z")},
+    ),
+    "no network": Case(
+        WHO, "does not answer", "curl", {"GetCallerIdentity": nobody_home("us-east-1")}
+    ),
+    "a clock that is late": Case(
+        "this machine's clock", "behind", "timedatectl",
+        {"GetCallerIdentity": {
+            "Arn": USER, "ResponseMetadata": {"HTTPHeaders": {"date": date(900)}}}},
+    ),
+    "no such region": Case(
+        "region", "no such region", 'region = "eu-central-1"', WRONG_REGION,
+        {"region": "eu-central-9"},
+    ),
+    "a region not enabled": Case(
+        "region", "not-opted-in", "aws account enable-region --region-name ap-east-1",
+        NOT_ENABLED, {"region": "ap-east-1"},
+    ),
+    "may not launch": Case(
+        DRY_RUN, "missing: RunInstances", "ask for the IAM permission ec2:RunInstances",
+        {"RunInstances": Said("UnauthorizedOperation")}, refuses=True,
+    ),
+    "may not tag": Case(
+        DRY_RUN, "missing: CreateTags", "ask for the IAM permission ec2:CreateTags",
+        {"AllocateAddress": denied("ec2:CreateTags")}, refuses=True,
+    ),
+    "may make no VPC": Case(
+        DRY_RUN, "missing: CreateVpc", "ec2:CreateVpc", {"CreateVpc": denied("ec2:CreateVpc")}
+    ),
+    "may not look": Case(
+        permissions.TRIED, "missing: DescribeKeyPairs", "ec2:DescribeKeyPairs",
+        {"DescribeKeyPairs": denied("ec2:DescribeKeyPairs")},
+    ),
+    "may not attach, says IAM": Case(
+        SIMULATED, "missing: AttachNetworkInterface", "ec2:AttachNetworkInterface",
+        {"SimulatePrincipalPolicy": simulation(AttachNetworkInterface="implicitDeny")},
+    ),
+    "one Elastic IP left": Case(
+        EIPS, "1 left: 4 of 5 in use (Service Quotas)", "--desired-value 6",
+        {"DescribeAddresses": unlabelled(addresses(4))}, refuses=True,
+    ),
+    "Elastic IPs that lead nowhere": Case(
+        EIPS, "0 left", "release-address --allocation-id eipalloc-3",
+        {"DescribeAddresses": unlabelled(addresses(3, idle=2))}, refuses=True,
+    ),
+    "Elastic IPs, as EC2 tells": Case(
+        EIPS, "1 left: 2 of 3 in use (EC2)", "release-address",
+        {"DescribeAddresses": unlabelled(addresses(2)),
+         "GetServiceQuota": Said("AccessDeniedException"),
+         "DescribeAccountAttributes": {"AccountAttributes": [{
+             "AttributeName": "vpc-max-elastic-ips",
+             "AttributeValues": [{"AttributeValue": "3"}]}]}},
+        refuses=True,
+    ),
+    "Elastic IPs, by AWS's default": Case(
+        EIPS, "1 left: 4 of 5 in use (AWS's default", "release-address",
+        {"DescribeAddresses": unlabelled(addresses(4)),
+         "GetServiceQuota": Said("AccessDeniedException")},
+    ),
+    "five VPCs": Case(
+        "VPCs", "0 left: 5 of 5 in use", "delete-vpc",
+        {"DescribeVpcs": unlabelled(vpcs(5))}, refuses=True,
+    ),
+    "all vCPUs in use": Case(
+        STANDARD, "0 left: 32 of 32 in use", "L-1216C47A",
+        {"DescribeInstances": running}, refuses=True,
+    ),
+    "no AMI": Case(
+        "AMI", "ParameterNotFound", "debian = 12", {"GetParameter": Said("ParameterNotFound")},
+        refuses=True,
+    ),
+    "may not ask for the AMI": Case(
+        "AMI", "AccessDenied", "ssm:GetParameter", {"GetParameter": Said("AccessDeniedException")},
+        refuses=True, also=(permissions.TRIED,),
+    ),
+    "an AMI withdrawn": Case(
+        "AMI", "withdrawn", "debian = 12", {"DescribeImages": Said("InvalidAMIID.Unavailable")},
+        refuses=True,
+    ),
+    "an AMI on its way": Case(
+        "AMI", "pending", "debian = 12", {"DescribeImages": image(State="pending")}, refuses=True
+    ),
+    "an AMI deprecated": Case(
+        "AMI", "deprecated since 2020-01-01", "debian = 12",
+        {"DescribeImages": image(DeprecationTime="2020-01-01T00:00:00.000Z")},
+    ),
+    "an AMI that the account forbids": Case(
+        "AMI", "not allowed in this account", "allowed-images-settings",
+        {"DescribeImages": image(ImageAllowed=False)}, refuses=True,
+    ),
+    "an AMI for another processor": Case(
+        "AMI", "t2.large is arm64", "instance_type",
+        {"DescribeInstanceTypes": {"InstanceTypes": [kind("t2.large", cpu="arm64")]}},
+        refuses=True,
+    ),
+    "a region without t2": Case(
+        TYPE, "not offered in us-east-1", 'instance_type = "t3.xlarge" and strategy = "share"',
+        {"DescribeInstanceTypeOfferings": offered("t3.xlarge", "m5.xlarge")}, refuses=True,
+    ),
+    "a zone without t2": Case(
+        TYPE, "offered in us-east-1b", 'instance_type = "t3.xlarge"',
+        {"DescribeInstanceTypeOfferings": offered("t2.large", zone="us-east-1b")}, refuses=True,
+    ),
+    "one NIC": Case(
+        "NICs of the instance type", "at most 1", "instance_type",
+        {"DescribeInstanceTypes": {"InstanceTypes": [kind("t2.large", nics=1)]}}, refuses=True,
+    ),
+    "swap on ena": Case(
+        "the NIC's driver", "ena, which can change no MAC", 'strategy = "auto"',
+        {}, {"instance_type": "t3.large", "strategy": "swap"},
+    ),
+    "we are not let in": Case(
+        "our own public address", HERE, f'allow_from = "{HERE}/32"',
+        {}, {"allow_from": "192.0.2.0/24"},
+    ),
+}  # fmt: skip
+
+
+def look(case: Case) -> tuple[Account, Settings]:
+    settings = Settings(**case.settings)
+    return Account(settings.region, **case.answers), settings
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_wrong_is_said_with_what_to_type(name: str) -> None:
+    case = CASES[name]
+    account, settings = look(case)
+    found = preflight.rows(account.target(), settings)
+    wrong = {row.what: row for row in found if not row}
+    assert set(wrong) == {case.row, *case.also}
+    assert case.seen in wrong[case.row].seen
+    assert case.next in wrong[case.row].next
+    assert "Encoded" not in wrong[case.row].seen
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "region" not in CASES[n].settings])
+def test_provision_is_refused_where_it_could_not_be_finished(name: str) -> None:
+    case = CASES[name]
+    account, settings = look(case)
+    if not case.refuses:
+        preflight.require(account.target(), settings, Facts())
+        return
+    with pytest.raises(Refused) as caught:
+        preflight.require(account.target(), settings, Facts())
+    assert case.row in caught.value.what
+    assert case.seen in caught.value.seen
+    assert case.next in caught.value.next
+
+
+def by_name(account: Account, **settings: Any) -> dict[str, Row]:
+    made = Settings(**settings)
+    return {row.what: row for row in preflight.rows(account.target(), made)}
+
+
+def test_a_healthy_account_is_all_right() -> None:
+    account = Account()
+    found = by_name(account)
+    assert all(found.values()), found
+    assert found[WHO].seen == USER
+    assert found["the NIC's driver"].seen.startswith("vif (Xen)")
+    assert found[EIPS].expected == "2 more"
+    changes = [
+        (name, asked) for name, asked in account.calls
+        if not name.startswith(("Describe", "Get", "Simulate"))
+    ]  # fmt: skip
+    assert changes
+    assert all(asked["DryRun"] for _, asked in changes)
+
+
+@pytest.mark.parametrize(
+    ("answers", "settings", "row", "seen"),
+    [
+        ({}, {"instance_type": "t3.large"}, "the NIC's driver",
+         "ena, which can change no MAC: strategy share"),
+        ({"DescribeVpcs": unlabelled(vpcs(2, "lab vpc"))}, {},
+         "VPCs named 'lab vpc' that are not the lab's", "vpc-0, vpc-1: left alone"),
+        ({"DescribeVpcs": {"Vpcs": [{"VpcId": "vpc-1", "Tags": tags("lab", "vpc")}]},
+          "DescribeRouteTables": {"RouteTables": []}}, {},
+         "VPCs named 'lab vpc' that are not the lab's", "none"),
+        ({"DescribeRegions": denied("ec2:DescribeRegions")}, {}, "region", "not known"),
+        ({"GetServiceQuota": Said("AccessDeniedException")}, {}, STANDARD, "not known"),
+        ({}, {"instance_type": "g4dn.xlarge"}, STANDARD, "a quota of its own"),
+        ({"RunInstances": Said("VPCIdNotSpecified")}, {}, SIMULATED, "RunInstances"),
+        ({"SimulatePrincipalPolicy": Said("AccessDenied")}, {},
+         "permissions that a step's own call tells", "TerminateInstances"),
+        ({"DescribeInstanceTypes": lambda asked: {"InstanceTypes": [
+            {**kind(each), "ProcessorInfo": {"SupportedArchitectures": ["x86_64"],
+             "SupportedFeatures": ["nested-virtualization"]}} for each in asked["InstanceTypes"]]}},
+         {"instance_type": "t3.large"}, "nested virtualization", "yes"),
+    ],
+)  # fmt: skip
+def test_what_is_said_and_no_failure(
+    answers: dict[str, Any], settings: dict[str, Any], row: str, seen: str
+) -> None:
+    if settings.get("instance_type") == "g4dn.xlarge":
+        answers = {"DescribeInstanceTypeOfferings": offered("g4dn.xlarge")}
+    found = by_name(Account(**answers), **settings)[row]
+    assert found, found
+    assert seen in found.seen
+    assert "Encoded" not in found.seen
+
+
+def test_each_permission_is_known_in_one_way() -> None:
+    for answers in ({}, {"SimulatePrincipalPolicy": Said("AccessDenied")}):
+        told = [row.seen for row in preflight.rows(Account(**answers).target(), Settings())
+                if row.what.startswith("permissions")]  # fmt: skip
+        words = " ".join(told).replace(",", " ").split()
+        for action in (*permissions.CHANGES, *permissions.LOOKS):
+            assert words.count(action.removeprefix("ec2:")) == 1, action
+
+
+def test_our_address_may_not_be_known() -> None:
+    def silent() -> str:
+        raise TimeoutError("timed out")
+
+    found = preflight.rows(Account().target(silent), Settings())
+    [row] = [each for each in found if each.what == "our own public address"]
+    assert row
+    assert row.seen == "not known: TimeoutError: timed out"
+
+
+def test_a_lab_that_exists_is_asked_nothing() -> None:
+    account = Account()
+    thing = {"VpcId": "vpc-1", "InstanceId": "i-1"}
+    have = Facts(vpc=thing, instance=thing, addresses={"management": thing, "provider": thing})
+    preflight.require(account.target(), Settings(), have)
+    assert account.calls == []
+
+
+def test_for_one_address_only_addresses_are_asked_for() -> None:
+    account = Account()
+    thing = {"VpcId": "vpc-1", "InstanceId": "i-1"}
+    have = Facts(vpc=thing, instance=thing, addresses={"management": thing})
+    preflight.require(account.target(), Settings(), have)
+    assert [name for name, _ in account.calls] == [
+        "DescribeAddresses", "GetServiceQuota", "AllocateAddress"
+    ]  # fmt: skip
+
+
+def test_an_image_of_our_own_is_looked_at() -> None:
+    account = Account()
+    preflight.require(account.target(), Settings(), Facts(), "ami-0aaaaaaaaaaaaaaaa")
+    asked = dict(account.calls)
+    assert "GetParameter" not in asked
+    assert asked["DescribeImages"] == {"ImageIds": ["ami-0aaaaaaaaaaaaaaaa"]}
+    assert asked["RunInstances"]["ImageId"] == AMI
+
+
+NEEDED = {*permissions.CHANGES, *permissions.BAKES, *permissions.LOOKS, *permissions.ASKED}
+RARE = {  # needed where something is stopped or left over, and for tags, which have no call
+    "ec2:CreateImage", "ec2:CreateTags", "ec2:DeleteNetworkInterface", "ec2:DeleteRouteTable",
+    "ec2:DeleteVolume", "ec2:DescribeAccountAttributes", "ec2:DescribeVolumes",
+    "ec2:DetachNetworkInterface", "ec2:DetachVolume", "ec2:DisassociateAddress",
+    "ec2:StartInstances",
+    "iam:SimulatePrincipalPolicy",
+}  # fmt: skip
+
+
+@pytest.mark.kernel
+def test_a_tour_asks_for_no_more_than_the_list_and_for_all_of_it(home: Path) -> None:
+    made: set[str] = set()
+
+    def before(model: Any, **_: Any) -> None:
+        made.add(f"{model.service_model.signing_name}:{model.name}")
+
+    with Lab("asks", bridge="linux") as lab:
+        for service in ("ec2", "ssm", "sts", "service-quotas"):
+            lab.client(service).meta.events.register("before-call", before)
+        assert lab.preflight()
+        for step in (*lab.steps, "tear_down"):
+            report = lab.run(step)
+            assert report.ok, report.text
+    local.remove("asks")
+    made -= {"sts:GetCallerIdentity"}  # which needs no permission
+    assert made - NEEDED == set()
+    assert NEEDED - made <= RARE
+
+
+def test_no_call_in_the_code_is_without_its_permission() -> None:
+    methods = boto3.client("ec2", region_name="us-east-1").meta.method_to_api_mapping
+    package = Path(preflight.__file__).parents[1]
+    found = set()
+    for room in ("aws", "cloud", "steps"):
+        for path in (package / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = getattr(node, "attr", getattr(node, "value", None))
+                if isinstance(name, str) and name in methods:
+                    found.add(f"ec2:{methods[name]}")
+    assert found - NEEDED == set()
+    assert "ec2:RunInstances" in found
+
+
+@pytest.mark.kernel
+def test_the_local_region_passes_and_refuses_at_its_quotas(
+    home: Path, new_lab: Callable[..., Lab]
+) -> None:
+    here = {"bridge": "linux", "region": "ap-east-1"}  # to be enabled, and without t2
+    with pytest.raises(Refused) as caught:
+        new_lab("quota", **here).provision()
+    assert caught.value.next == 'instance_type = "t3.xlarge" and strategy = "share"'
+    lab = new_lab("quota", instance_type="t3.large", **here)
+    found = lab.preflight()
+    assert found
+    seen = {check.what: check.seen for check in found.checks}
+    assert seen["region"] == "opted-in"
+    assert seen[EIPS] == "5 left: 0 of 5 in use (Service Quotas)"
+    assert seen["VPCs"] == "4 left: 1 of 5 in use (Service Quotas)"
+    assert seen["our own public address"] == HERE
+    ec2 = lab.client()
+    for _ in range(4):
+        ec2.allocate_address(Domain="vpc")
+    with pytest.raises(Refused) as caught:
+        lab.provision()
+    assert caught.value.seen == "1 left: 4 of 5 in use (Service Quotas)"
+    assert "release-address --allocation-id eipalloc-" in caught.value.next
+    mine = [{"Name": "tag:osawslab:lab", "Values": ["quota"]}]
+    assert ec2.describe_vpcs(Filters=mine)["Vpcs"] == []
+    local.remove("quota")
