@@ -183,9 +183,30 @@ def openstack() -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def policy() -> dict[str, Any]:
+    """Hold the IAM policy against the calls of a whole lab, and against all that the code can ask.
+
+    `missing` is asked for and not allowed, `unused` is allowed and never asked for.
+    """
+    from osawslab.aws import policy as room
+    from osawslab.lab import Lab
+    from osawslab.region import local
+
+    with _own_place(), room.recording() as called:
+        try:
+            with Lab("bench", target="local") as lab:
+                _run_all(lab)
+                lab.tear_down()
+        finally:
+            local.remove("bench")
+    asked, allowed = called | room.written(), room.allowed()
+    return {"missing": sorted(asked - allowed), "unused": sorted(allowed - asked)}
+
+
 SECTIONS: Mapping[str, Callable[[], dict[str, Any] | None]] = {
     "tour": tour,
     "openstack": openstack,
+    "policy": policy,
 }
 
 

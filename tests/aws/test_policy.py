@@ -2,97 +2,50 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.client
 import parliament
 import pytest
 
-import osawslab
 from osawslab import Lab
+from osawslab.aws import policy
+from osawslab.aws.policy import words
 from osawslab.testing import fresh_home
 
-ROOM = Path(osawslab.__file__).parent
-TEXT = (ROOM / "aws" / "policy.json").read_text()
-STATEMENTS: list[dict[str, Any]] = json.loads(TEXT)["Statement"]
-SERVICES = {
-    "ec2": "ec2", "ssm": "ssm", "pricing": "pricing", "service-quotas": "servicequotas",
-    "iam": "iam",
-}  # fmt: skip
-FREE = {"sts:GetCallerIdentity"}  # "No permissions are required to perform this operation" (STS)
-
-
-def words(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-ALLOWED = {action for each in STATEMENTS for action in words(each["Action"])}
-
-
-def methods(service: str) -> dict[str, str]:
-    """Map the methods of a client to the calls they make."""
-    client = boto3.client(
-        service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
-    )
-    return dict(client.meta.method_to_api_mapping)
-
-
-@pytest.fixture(scope="module")
-def written() -> set[str]:
-    """Find every call that the code can make: a method of a client, by attribute or by name."""
-    found = set()
-    for service, prefix in SERVICES.items():
-        calls = methods(service)
-        for path in ROOM.rglob("*.py"):
-            if "region" in path.parts or "openstack" in path.parts:
-                continue  # AWS itself, and another cloud whose methods have the same names
-            for node in ast.walk(ast.parse(path.read_text())):
-                name = getattr(node, "attr", None) or getattr(node, "value", None)
-                if isinstance(name, str) and name in calls:
-                    found.add(f"{prefix}:{calls[name]}")
-    return found
+STATEMENTS = policy.statements()
+ALLOWED = policy.allowed()
 
 
 @pytest.fixture(scope="module")
 def called() -> set[str]:
-    """Record every call of a whole lab: each step run, again, looked at, undone."""
-    found: set[str] = set()
-    make = botocore.client.BaseClient._make_api_call
-
-    def recorded(client: Any, operation: str, given: Any) -> Any:
-        prefix = SERVICES.get(client.meta.service_model.service_name, "sts")
-        found.add(f"{prefix}:{operation}")
-        return make(client, operation, given)
-
+    """Record every call of a whole lab: each step run, and again, looked at, ended."""
     with fresh_home() as folder, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(botocore.client.BaseClient, "_make_api_call", recorded)
-        with Lab() as lab:
+        with policy.recording() as found, Lab() as lab:
             for step in (*lab.steps, *lab.steps):
                 assert lab.run(step).ok
             lab.status()
+            lab.preflight()
+            assert lab.sweep().ok
             assert lab.tear_down().ok
     return found
 
 
 def test_every_call_of_a_lab_is_allowed(called: set[str]) -> None:
     assert len(called) > 25
-    assert called - FREE - ALLOWED == set()
+    assert called - ALLOWED == set()
+    assert called - policy.written() == set()
 
 
-def test_nothing_is_allowed_that_the_code_does_not_call(written: set[str]) -> None:
-    assert len(written) > 35
-    assert written - FREE == ALLOWED
+def test_all_that_the_code_can_call_is_allowed_and_nothing_else() -> None:
+    assert len(ALLOWED) > 45
+    assert policy.written() == ALLOWED
 
 
 def test_a_linter_finds_nothing() -> None:
-    found = parliament.analyze_policy_string(TEXT).findings
+    found = parliament.analyze_policy_string(policy.FILE.read_text()).findings
     # It wants each statement to name all that a call touches. Here a call has one for what it
     # makes, and one for what that stands in: their resources are held together below.
     assert [(each.issue, each.detail) for each in found if each.issue != "RESOURCE_MISMATCH"] == []

@@ -1,0 +1,75 @@
+"""The least that AWS must allow a lab: a policy written by hand, and what it is held against."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("policy.json")
+# Service of boto3 -> the prefix of its actions in IAM ("Service Authorization Reference").
+PREFIXES = {
+    "ec2": "ec2", "iam": "iam", "pricing": "pricing", "service-quotas": "servicequotas",
+    "ssm": "ssm", "sts": "sts",
+}  # fmt: skip
+FREE = {"sts:GetCallerIdentity"}  # "No permissions are required to perform this operation" (STS)
+ELSEWHERE = ("region", "openstack")  # AWS's stand-in, and another cloud with methods of like names
+
+
+def statements() -> list[dict[str, Any]]:
+    """Give the policy's statements."""
+    return list(json.loads(FILE.read_text())["Statement"])
+
+
+def words(value: str | list[str]) -> list[str]:
+    """Give what a policy may write as one text or as a list of them."""
+    return [value] if isinstance(value, str) else value
+
+
+def allowed() -> set[str]:
+    """Give every action that the policy allows."""
+    return {action for each in statements() for action in words(each["Action"])}
+
+
+def written() -> set[str]:
+    """Find every action that the code can ask for: a client's method, by attribute or by name."""
+    import boto3
+
+    session = boto3.session.Session("none", "none", region_name="us-east-1")
+    calls: dict[str, set[str]] = {}
+    for service, prefix in PREFIXES.items():
+        for method, call in session.client(service).meta.method_to_api_mapping.items():
+            calls.setdefault(method, set()).add(f"{prefix}:{call}")
+    found = set()
+    room = FILE.parent.parent
+    for path in room.rglob("*.py"):
+        if set(path.relative_to(room).parts).isdisjoint(ELSEWHERE):
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = getattr(node, "attr", None) or getattr(node, "value", None)
+                if isinstance(name, str):
+                    found |= calls.get(name, set())
+    return found - FREE
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[set[str]]:
+    """Collect every action that this process asks for meanwhile."""
+    from botocore.client import BaseClient
+
+    found: set[str] = set()
+    ask = BaseClient._make_api_call
+
+    def recorded(client: Any, operation: str, given: Any) -> Any:
+        action = f"{PREFIXES[client.meta.service_model.service_name]}:{operation}"
+        if action not in FREE:
+            found.add(action)
+        return ask(client, operation, given)
+
+    BaseClient._make_api_call = recorded
+    try:
+        yield found
+    finally:
+        BaseClient._make_api_call = ask
