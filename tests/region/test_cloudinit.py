@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -107,12 +108,11 @@ def boot(world: World, address: str, data: str) -> Box:
 def key_when(world: World, eip: str, banner: str) -> str:
     """Wait for a banner; the host key that came with it."""
     deadline = time.monotonic() + 20
+    key = said = ""
     while True:
-        try:
+        with contextlib.suppress(OSError, EOFError, SSHException):
             key, said = shown(world.target, eip, "admin")
-        except (OSError, EOFError, SSHException):
-            said = ""
-        if said.strip() == banner:
+        if key and said.strip() == banner:
             return key
         assert time.monotonic() < deadline, said
         time.sleep(0.02)
