@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -107,12 +108,11 @@ def boot(world: World, address: str, data: str) -> Box:
 def key_when(world: World, eip: str, banner: str) -> str:
     """Wait for a banner; the host key that came with it."""
     deadline = time.monotonic() + 20
+    key = said = ""
     while True:
-        try:
+        with contextlib.suppress(OSError, EOFError, SSHException):
             key, said = shown(world.target, eip, "admin")
-        except (OSError, EOFError, SSHException):
-            said = ""
-        if said.strip() == banner:
+        if key and said.strip() == banner:
             return key
         assert time.monotonic() < deadline, said
         time.sleep(0.02)
@@ -145,16 +145,26 @@ def test_a_script_is_run_once_as_root_in_the_instance(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "data"),
-    [(130, "#!/no/such/program\n"), (131, "#!/bin/false\n"), (132, "#!/bin/sleep 1000\n")],
+    ("number", "data", "said"),
+    [
+        (130, "#!/no/such/program\n", "No such file"),
+        (131, "#!/bin/cat /no/such/file\n", "No such file"),
+        (132, "#!/bin/sh\necho begun; sleep 1000\n", "begun"),
+    ],
 )
-def test_a_script_that_does_nothing_good_harms_nobody(number: int, data: str, world: World) -> None:
+def test_a_script_that_does_nothing_good_harms_nobody(
+    number: int, data: str, said: str, world: World
+) -> None:
     machine = world.machine(f"172.16.10.{number}", user_data=data)
+    netns = world.netns(machine)
     eip = world.eip(machine)
     world.up(machine)
     host = world.host(eip, key=key_when(world, eip, ""))
     host.wait(20)
     assert host.plain("echo here") == "here\n"
+    look = f"until grep -qs '{said}' /var/log/cloud-init-output.log; do sleep 0.02; done"
+    host.plain(f'timeout 10 sh -c "{look}"')
+    assert world.netns(machine) == netns  # it has not ended meanwhile
 
 
 def test_a_banner_shows_nothing_of_the_machine(world: World) -> None:

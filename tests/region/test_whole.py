@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 from world import Machine, World
 
+from osawslab.aws.userdata import user_data
 from osawslab.errors import NoPlaceToRun, StepFailed
+from osawslab.host.proof import proved
 from osawslab.host.ssh import SshHost
 from osawslab.region import cgroup, local, machine, rootfs, whole
 from osawslab.settings import Settings
@@ -96,6 +99,27 @@ def test_it_is_the_amis_system(deep: Deep) -> None:
     assert run("cat /sys/class/net/eth0/mtu") == "9001\n"
     assert run("ls /etc/ssh/ssh_host_*_key").split() == ["/etc/ssh/ssh_host_ed25519_key"]
     assert run("test -c /dev/net/tun && grep -c CapEff:.*ffff /proc/self/status || true") == "0\n"
+
+
+def test_it_proves_the_host_key_that_it_has_made(deep: Deep) -> None:
+    """By the script of its user data, which reloads its sshd, and runs once."""
+    world, data = deep.world, user_data()
+    machine = world.machine("172.16.10.104", user_data=data)
+    [secret] = re.findall('SECRET = "(.*)"', data)
+    eip = world.eip(machine)
+    key = proved(world.target, eip, "admin", secret, BOOT_SECONDS)
+    assert key != " ".join(world.host_public.split()[:2])
+    host = world.host(eip, key=key)
+    banner = host.run("cat /etc/issue.net")
+    assert host.plain("sudo systemctl is-system-running --wait") == "running\n"
+    host.run("echo mine > /etc/issue.net")
+    world.ec2.reboot_instances(InstanceIds=[machine.id])
+    host.close()
+    host.wait(BOOT_SECONDS)  # with the same key
+    assert host.plain("sudo systemctl is-system-running --wait") == "running\n"
+    assert host.plain("cat /etc/issue.net") == "mine\n"
+    assert banner.startswith("osawslab-host-key-proof ")
+    world.ec2.terminate_instances(InstanceIds=[machine.id])
 
 
 def test_its_kernel_settings_of_the_network_are_its_own(deep: Deep) -> None:
