@@ -91,7 +91,9 @@ def parser() -> ArgumentParser:
     command("doctor", "look at this machine before anything is started", "LAB doctor")
     command("preflight", "look at the account before anything is made in it", "LAB preflight")
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")
-    sub.add_argument("section", nargs="*", metavar="SECTION", help="tour, openstack, policy; default: tour")
+    sub.add_argument(
+        "section", nargs="*", metavar="SECTION", help="tour (if none), openstack, policy"
+    )
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
     sub.add_argument("part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all")
     return made

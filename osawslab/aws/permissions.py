@@ -10,66 +10,23 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from osawslab.aws import policy
 from osawslab.aws.facts import tags
 from osawslab.aws.inquiry import FORBIDDEN, Inquiry, Refusal, Row, attempt
 from osawslab.keys import make_key
 
-LOOKS = (
-    "ec2:DescribeAddresses",
-    "ec2:DescribeImages",
-    "ec2:DescribeInstanceAttribute",
-    "ec2:DescribeInstanceTypes",
-    "ec2:DescribeInstances",
-    "ec2:DescribeInternetGateways",
-    "ec2:DescribeKeyPairs",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeRouteTables",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVolumes",
-    "ec2:DescribeVpcs",
-    "ssm:GetParameter",
-)
-CHANGES = (
-    "ec2:AllocateAddress",
-    "ec2:AssociateAddress",
-    "ec2:AttachInternetGateway",
-    "ec2:AttachNetworkInterface",
-    "ec2:AuthorizeSecurityGroupIngress",
-    "ec2:CreateInternetGateway",
-    "ec2:CreateNetworkInterface",
-    "ec2:CreateRoute",
-    "ec2:CreateSecurityGroup",
-    "ec2:CreateSubnet",
-    "ec2:CreateTags",  # no call of its own: tags come with what is created
-    "ec2:CreateVpc",
-    "ec2:DeleteInternetGateway",
-    "ec2:DeleteKeyPair",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DeleteRouteTable",
-    "ec2:DeleteSecurityGroup",
-    "ec2:DeleteSubnet",
-    "ec2:DeleteVolume",
-    "ec2:DeleteVpc",
-    "ec2:DetachInternetGateway",
-    "ec2:DetachNetworkInterface",
-    "ec2:DetachVolume",
-    "ec2:DisassociateAddress",
-    "ec2:ImportKeyPair",
-    "ec2:ModifyNetworkInterfaceAttribute",
-    "ec2:ReleaseAddress",
-    "ec2:RunInstances",
-    "ec2:StartInstances",
-    "ec2:TerminateInstances",
-)
-BAKES = ("ec2:CreateImage",)
-ASKED = (  # by the preflight alone; where it may not, it knows less
+ASKED = {  # by the preflight and for prices alone; where they may not, less is known
     "ec2:DescribeAccountAttributes",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeRegions",
     "iam:SimulatePrincipalPolicy",
+    "pricing:GetProducts",
     "servicequotas:GetServiceQuota",
-)
+}
+BAKES = ("ec2:CreateImage", "ec2:DeleteTags")
+_NEEDED = sorted(policy.allowed() - ASKED - set(BAKES))
+LOOKS = tuple(action for action in _NEEDED if action.partition(":")[2].startswith(("Desc", "Get")))
+CHANGES = tuple(action for action in _NEEDED if action not in LOOKS)
 TRIED = "permissions, by the call itself"
 DRY_RUN = "permissions, by EC2's DryRun"
 SIMULATED = "permissions, by IAM's simulation"

@@ -25,7 +25,7 @@ CONNECT_SECONDS = 2.0
 KEEPALIVE_SECONDS = 15
 SILENCE_SECONDS = 10  # without an acknowledgement of what was sent
 CHANNEL_SECONDS = 60.0
-COMMAND_SECONDS = 600.0  # apt-get on a small instance takes minutes
+COMMAND_SECONDS = 1800.0  # apt-get on a small instance, behind a slow mirror
 
 
 class NoConfig(paramiko.SSHConfig):  # type: ignore[misc]

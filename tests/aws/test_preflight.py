@@ -1,28 +1,23 @@
-"""The preflight on accounts in which something is wrong, and the calls that a tour makes."""
+"""The preflight on accounts in which something is wrong."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from account import AMI, HERE, USER, Account, Said, date, image, kind, offered, simulation
+from account import HERE, USER, Account, Said, date, image, kind, offered, simulation
 from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     UnauthorizedSSOTokenError,
 )
 
-from osawslab import Lab
 from osawslab.aws import permissions, preflight
 from osawslab.aws.facts import Facts, tags
 from osawslab.aws.inquiry import Row
 from osawslab.errors import Refused
-from osawslab.region import local
 from osawslab.settings import Settings
 
 ENCODED = " Encoded authorization failure message: 4eGh"
@@ -330,102 +325,3 @@ def test_our_address_may_not_be_known() -> None:
     [row] = [each for each in found if each.what == "our own public address"]
     assert row
     assert row.seen == "not known: TimeoutError: timed out"
-
-
-def test_a_lab_that_exists_is_asked_nothing() -> None:
-    account = Account()
-    thing = {"VpcId": "vpc-1", "InstanceId": "i-1"}
-    have = Facts(vpc=thing, instance=thing, addresses={"management": thing, "provider": thing})
-    preflight.require(account.target(), Settings(), have)
-    assert account.calls == []
-
-
-def test_for_one_address_only_addresses_are_asked_for() -> None:
-    account = Account()
-    thing = {"VpcId": "vpc-1", "InstanceId": "i-1"}
-    have = Facts(vpc=thing, instance=thing, addresses={"management": thing})
-    preflight.require(account.target(), Settings(), have)
-    assert [name for name, _ in account.calls] == [
-        "DescribeAddresses", "GetServiceQuota", "AllocateAddress"
-    ]  # fmt: skip
-
-
-def test_an_image_of_our_own_is_looked_at() -> None:
-    account = Account()
-    preflight.require(account.target(), Settings(), Facts(), "ami-0aaaaaaaaaaaaaaaa")
-    asked = dict(account.calls)
-    assert "GetParameter" not in asked
-    assert asked["DescribeImages"] == {"ImageIds": ["ami-0aaaaaaaaaaaaaaaa"]}
-    assert asked["RunInstances"]["ImageId"] == AMI
-
-
-NEEDED = {*permissions.CHANGES, *permissions.BAKES, *permissions.LOOKS, *permissions.ASKED}
-RARE = {  # needed where something is stopped or left over, and for tags, which have no call
-    "ec2:CreateImage", "ec2:CreateTags", "ec2:DeleteNetworkInterface", "ec2:DeleteRouteTable",
-    "ec2:DeleteVolume", "ec2:DescribeAccountAttributes", "ec2:DescribeVolumes",
-    "ec2:DetachNetworkInterface", "ec2:DetachVolume", "ec2:DisassociateAddress",
-    "ec2:StartInstances",
-    "iam:SimulatePrincipalPolicy",
-}  # fmt: skip
-
-
-@pytest.mark.kernel
-def test_a_tour_asks_for_no_more_than_the_list_and_for_all_of_it(home: Path) -> None:
-    made: set[str] = set()
-
-    def before(model: Any, **_: Any) -> None:
-        made.add(f"{model.service_model.signing_name}:{model.name}")
-
-    with Lab("asks", bridge="linux") as lab:
-        for service in ("ec2", "ssm", "sts", "service-quotas"):
-            lab.client(service).meta.events.register("before-call", before)
-        assert lab.preflight()
-        for step in (*lab.steps, "tear_down"):
-            report = lab.run(step)
-            assert report.ok, report.text
-    local.remove("asks")
-    made -= {"sts:GetCallerIdentity"}  # which needs no permission
-    assert made - NEEDED == set()
-    assert NEEDED - made <= RARE
-
-
-def test_no_call_in_the_code_is_without_its_permission() -> None:
-    methods = boto3.client("ec2", region_name="us-east-1").meta.method_to_api_mapping
-    package = Path(preflight.__file__).parents[1]
-    found = set()
-    for room in ("aws", "cloud", "steps"):
-        for path in (package / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                name = getattr(node, "attr", getattr(node, "value", None))
-                if isinstance(name, str) and name in methods:
-                    found.add(f"ec2:{methods[name]}")
-    assert found - NEEDED == set()
-    assert "ec2:RunInstances" in found
-
-
-@pytest.mark.kernel
-def test_the_local_region_passes_and_refuses_at_its_quotas(
-    home: Path, new_lab: Callable[..., Lab]
-) -> None:
-    here = {"bridge": "linux", "region": "ap-east-1"}  # to be enabled, and without t2
-    with pytest.raises(Refused) as caught:
-        new_lab("quota", **here).provision()
-    assert caught.value.next == 'instance_type = "t3.xlarge" and strategy = "share"'
-    lab = new_lab("quota", instance_type="t3.large", **here)
-    found = lab.preflight()
-    assert found
-    seen = {check.what: check.seen for check in found.checks}
-    assert seen["region"] == "opted-in"
-    assert seen[EIPS] == "5 left: 0 of 5 in use (Service Quotas)"
-    assert seen["VPCs"] == "4 left: 1 of 5 in use (Service Quotas)"
-    assert seen["our own public address"] == HERE
-    ec2 = lab.client()
-    for _ in range(4):
-        ec2.allocate_address(Domain="vpc")
-    with pytest.raises(Refused) as caught:
-        lab.provision()
-    assert caught.value.seen == "1 left: 4 of 5 in use (Service Quotas)"
-    assert "release-address --allocation-id eipalloc-" in caught.value.next
-    mine = [{"Name": "tag:osawslab:lab", "Values": ["quota"]}]
-    assert ec2.describe_vpcs(Filters=mine)["Vpcs"] == []
-    local.remove("quota")
