@@ -71,6 +71,9 @@ def parser() -> ArgumentParser:
     command("env", "print what leads AWS's own tools to the region", 'eval "$(LAB env)"')
     sub = command("aws", "run the AWS CLI in the region", "LAB aws ec2 describe-vpcs", json=False)
     sub.add_argument("words", nargs="...", metavar="WORD", help="what the AWS CLI is asked")
+    help, example = "run OpenStack's own client in the lab", "LAB openstack network agent list"
+    sub = command("openstack", help, example, json=False)
+    sub.add_argument("words", nargs="...", metavar="WORD", help="what the client is asked")
     _region(commands)
     sub = command("down", "end a lab: its region and its state; notebooks stay", "LAB down")
     sub.add_argument("--all", action="store_true", help="end every lab of this user")
@@ -78,7 +81,9 @@ def parser() -> ArgumentParser:
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")
     sub.add_argument("section", nargs="*", metavar="SECTION", help="tour, openstack; default: tour")
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
-    sub.add_argument("part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all")
+    sub.add_argument(
+        "part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all but tempest"
+    )
     return made
 
 

@@ -22,7 +22,7 @@ from osawslab.errors import LabError
 from osawslab.region import folders
 
 AS_ROOT = ("down", "doctor", "test", "image")  # under sudo, all else is done as the caller
-NEEDS_REGION = ("start", "tour", "plan", "run", "check", "reset", "ssh", "aws", "env")
+NEEDS_REGION = ("start", "tour", "plan", "run", "check", "reset", "ssh", "aws", "openstack", "env")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

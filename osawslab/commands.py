@@ -171,13 +171,19 @@ def down(options: Namespace) -> int:
     return 0
 
 
+def existing(options: Namespace) -> str:
+    """Give the name of the lab. Raises StepNotReady where there is none."""
+    name = settings_of(options).name
+    if not folders.state_folder(name).is_dir():
+        raise StepNotReady(f"there is no lab {name!r}", seen="nothing was made", next="./lab tour")
+    return name
+
+
 def ssh(options: Namespace) -> int:
     """Become OpenSSH, logging in to the instance or the VM."""
     from osawslab import access
 
-    name = settings_of(options).name
-    if not folders.state_folder(name).is_dir():
-        raise StepNotReady(f"there is no lab {name!r}", seen="nothing was made", next="./lab tour")
+    name = existing(options)
     with lab_of(options) as lab:
         host = lab.host(options.to)
     us = (sys.executable, "-P", "-m", "osawslab.cli")
@@ -201,6 +207,16 @@ def aws(options: Namespace) -> int:
     settings = settings_of(options)
     access.aws(target.region_of(settings), options.words)
     return 0
+
+
+def openstack(options: Namespace) -> int:
+    """Run OpenStack's client on the lab's OpenStack; its exit status."""
+    from osawslab import access
+
+    existing(options)
+    access.openstack_program()
+    with lab_of(options) as lab, lab.openstack() as found:
+        return access.openstack(options.words, found)
 
 
 def doctor(options: Namespace) -> int:
@@ -251,12 +267,10 @@ def test(options: Namespace) -> int:
     return testing.main(options.part, options.json)
 
 
+_BY_NAME = (
+    start, tour, status, down, ssh, env, aws, openstack, hint, doctor, region, image, bench, test,
+)  # fmt: skip
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
-    **{
-        f.__name__: f
-        for f in (start, tour, status, down, ssh, env, aws, hint, doctor, region, image)
-    },
-    "bench": bench,
-    "test": test,
+    **{each.__name__: each for each in _BY_NAME},
 }
