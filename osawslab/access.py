@@ -1,6 +1,6 @@
-"""The learner's own programs in the region: an environment for AWS tools, and OpenSSH.
+"""The learner's own programs in the region: those of AWS and of OpenStack, and OpenSSH.
 
-Nothing of the caller's own AWS configuration comes along: not a key, a profile or a proxy.
+Nothing of the caller's own configuration of clouds comes along: not a key, a profile or a proxy.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -69,14 +70,36 @@ def aws_program() -> str:
 
 def aws(region: Region, words: Sequence[str]) -> None:
     """Become the AWS CLI, led to the region. Raises MissingTool; does not return."""
-    program = aws_program()
+    os.execve(aws_program(), ["aws", *words], {**without_clouds(), **variables(region)})
+
+
+def without_clouds() -> dict[str, str]:
+    """Give the caller's environment without what leads to clouds, or around the lab."""
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-    environ = {
+    return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("AWS_") and name.lower() not in proxies
+        if not name.startswith(("AWS_", "OS_")) and name.lower() not in proxies
     }
-    os.execve(program, ["aws", *words], {**environ, **variables(region)})
+
+
+def openstack_program() -> str:
+    """Find python-openstackclient's program in this environment. Raises MissingTool."""
+    program = Path(sys.executable).parent / "openstack"
+    if not os.access(program, os.X_OK):
+        raise MissingTool(
+            "python-openstackclient is not installed",
+            seen=f"no {program}",
+            next="pip install python-openstackclient, in the lab's environment",
+        )
+    return str(program)
+
+
+def openstack(words: Sequence[str], found: Mapping[str, str]) -> int:
+    """Run OpenStack's client in an environment that leads it to a lab; its exit status."""
+    command = [openstack_program(), *words]
+    status = subprocess.run(command, env={**without_clouds(), **found}, check=False).returncode
+    return status if status >= 0 else 128 - status
 
 
 def ssh_command(host: SshHost, folder: Path, words: Sequence[str], proxy: str) -> list[str]:

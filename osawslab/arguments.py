@@ -81,6 +81,9 @@ def parser() -> ArgumentParser:
     command("env", "print what leads AWS's own tools to the region", 'eval "$(LAB env)"')
     sub = command("aws", "run the AWS CLI in the region", "LAB aws ec2 describe-vpcs", json=False)
     sub.add_argument("words", nargs="...", metavar="WORD", help="what the AWS CLI is asked")
+    help, example = "run OpenStack's own client in the lab", "LAB openstack network agent list"
+    sub = command("openstack", help, example, json=False)
+    sub.add_argument("words", nargs="...", metavar="WORD", help="what the client is asked")
     _region(commands)
     sub = command(
         "down",
@@ -95,7 +98,9 @@ def parser() -> ArgumentParser:
         "section", nargs="*", metavar="SECTION", help="tour (if none), openstack, policy"
     )
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
-    sub.add_argument("part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all")
+    sub.add_argument(
+        "part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all but tempest"
+    )
     return made
 
 

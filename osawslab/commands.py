@@ -232,7 +232,10 @@ def test(options: Namespace) -> int:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{f.__name__: f for f in (start, tour, status, sweep, down, hint, doctor, preflight, image)},
-    **{f.__name__: f for f in (programs.ssh, programs.env, programs.aws, programs.region)},
+    **{
+        f.__name__: f
+        for f in (programs.ssh, programs.env, programs.aws, programs.openstack, programs.region)
+    },
     "dashboard": programs.dashboard,
     "bench": bench,
     "test": test,

@@ -257,6 +257,19 @@ class Lab:
         self._dashboard = dashboard.lead(host, self.settings.name, port)
         return self._dashboard
 
+    @contextlib.contextmanager
+    def openstack(self) -> Iterator[dict[str, str]]:
+        """Give the environment that leads OpenStack's own programs to the lab, for a `with` block.
+
+        Raises StepNotReady where no OpenStack runs, CannotReach.
+        """
+        from osawslab.steps import openstack_install
+
+        with contextlib.ExitStack() as held:
+            with steps.own_errors("openstack"):
+                found = held.enter_context(openstack_install.variables(self._site()))
+            yield found
+
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""
         data: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Commands that lead other programs into the lab: OpenSSH, a browser, AWS's own tools."""
+"""Commands that lead other programs into the lab: OpenSSH, a browser, AWS's and OpenStack's."""
 
 from __future__ import annotations
 
@@ -86,6 +86,16 @@ def aws(options: Namespace) -> int:
         account.aws(settings, options.words)
     access.aws(target.region_of(settings), options.words)
     return 0
+
+
+def openstack(options: Namespace) -> int:
+    """Run OpenStack's client on the lab's OpenStack; its exit status."""
+    from osawslab import access
+
+    made(options)
+    access.openstack_program()
+    with lab_of(options) as lab, lab.openstack() as found:
+        return access.openstack(options.words, found)
 
 
 def region(options: Namespace) -> int:

@@ -1,5 +1,6 @@
 """The parts of `test`: lint, types, unit, tour, nbval, browser, openstack. They need the checkout.
 
+One more, tempest, runs only when it is named: it takes long, and asks what the others do not need.
 A part that could not run says NOT RUN and why. The status is 1 when a part failed, else 3 when
 one was not run, else 0.
 """
@@ -174,17 +175,31 @@ def browser(run: Run) -> str:
 
 def openstack(run: Run) -> str:
     """Install a real OpenStack on an instance that is a whole Debian, and take the tour on it."""
+    _whole()
+    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *WHOLE))
+
+
+def tempest(run: Run) -> str:
+    """Run OpenStack's own tests of identity and network against a lab."""
+    _whole()
+    if importlib.util.find_spec("tempest") is None:
+        raise NotRun(f"{sys.executable} -m pip install -e '.[tempest]'")
+    return _all(run.python(str(ROOT / "tests" / "openstack" / "run_tempest.py")))
+
+
+def _whole() -> None:
     lacking = [package for _, package in machine.missing_for_tests(["openstack"])]
     if os.geteuid():
         raise NotRun("an instance that is a whole operating system needs root: sudo ./lab test")
     if lacking:
         raise NotRun(machine.install_command(lacking))
-    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *WHOLE))
 
 
 PARTS: Mapping[str, Callable[[Run], str]] = {
     part.__name__: part for part in (lint, types, unit, tour, nbval, browser, openstack)
 }
+
+NAMED: Mapping[str, Callable[[Run], str]] = {"tempest": tempest}  # no part of all
 
 
 def chosen(parts: Sequence[str]) -> tuple[str, ...]:
@@ -194,15 +209,15 @@ def chosen(parts: Sequence[str]) -> tuple[str, ...]:
     ('unit', 'lint')
     """
     for part in parts:
-        if part not in (*PARTS, "all"):
+        if part not in (*PARTS, *NAMED, "all"):
             raise BadSetting(
                 f"there is no part {part!r}",
                 seen=" ".join(parts),
-                next=f"one of: {' '.join(PARTS)}",
+                next=f"one of: {' '.join([*PARTS, *NAMED])}",
             )
     if parts and "all" not in parts:
         return tuple(dict.fromkeys(parts))
-    return tuple(PARTS)
+    return (*PARTS, *(name for name in NAMED if name in parts))
 
 
 def main(parts: Sequence[str], json: bool) -> int:
@@ -235,7 +250,7 @@ def _outcome(name: str, run: Run) -> Outcome:
     sys.stderr.flush()
     start = time.monotonic()
     try:
-        why = PARTS[name](run)
+        why = {**PARTS, **NAMED}[name](run)
         result = "failed" if why else "passed"
     except NotRun as reason:
         result, why = "NOT RUN", str(reason)

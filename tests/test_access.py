@@ -29,6 +29,9 @@ PLANTED = {
     "AWS_ENDPOINT_URL_EC2": "https://ec2.amazonaws.com",
     "https_proxy": "http://proxy:3128",
     "HTTP_PROXY": "http://proxy:3128",
+    "no_proxy": "172.16.10.101",
+    "OS_CLOUD": "real",
+    "OS_TOKEN": "real",
 }
 
 
@@ -76,6 +79,41 @@ def test_without_the_aws_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(MissingTool, match="AWS CLI") as error:
         access.aws(REGION, [])
     assert "awscli" in error.value.next
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder in which an environment has its programs."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    for name, value in PLANTED.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("end", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -2 $$", 130)])
+def test_openstacks_client_gets_what_is_the_labs_alone(
+    end: str, status: int, environment: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = environment / "openstack"
+    program.write_text(f'#!/bin/sh\necho "$@"\nenv -0\n{end}\n')
+    program.chmod(0o755)
+    given = {"OS_PASSWORD": "secret", "http_proxy": "http://127.0.0.1:5"}
+    assert access.openstack(["port", "list"], given) == status
+    words, _, rest = capfd.readouterr().out.partition("\n")
+    assert words == "port list"
+    found = dict(line.split("=", 1) for line in rest.split("\0") if line)
+    leads = ("OS_", "AWS_")
+    assert {
+        key: value
+        for key, value in found.items()
+        if key.startswith(leads) or key.lower().endswith("_proxy")
+    } == given
+
+
+def test_without_openstacks_client(environment: Path) -> None:
+    with pytest.raises(MissingTool, match="python-openstackclient") as error:
+        access.openstack([], {})
+    assert "pip install python-openstackclient" in error.value.next
 
 
 def host(port: int) -> Any:

@@ -50,6 +50,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("dashboard --port http", USAGE),
         ("aws ec2 describe-vpcs --output text",
          {"words": ["ec2", "describe-vpcs", "--output", "text"]}),
+        ("openstack --name a network agent list -f json",
+         {"name": "a", "words": ["network", "agent", "list", "-f", "json"]}),
         ("down --all --json", {"all": True, "json": True}),
         ("status", {}),
         ("sweep", {"yes": False, "older_than": ""}),

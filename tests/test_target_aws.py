@@ -337,10 +337,8 @@ def test_a_lab_here_has_one_region(home: Path) -> None:
 
 
 def test_a_way_to_the_instance_that_is_none_ends_at_once(home: Path) -> None:
-    settings = Settings(
-        name="way", target="aws", ssh_proxy="sh -c 'echo to %h %p, 100%% gone >&2; exit 1'"
-    )
-    place = open_target(settings)
+    proxy = "sh -c 'echo to %h %p, 100%% gone >&2; exit 1'"
+    place = open_target(Settings(name="way", target="aws", ssh_proxy=proxy))
     keep_key(key_file(place.keys), "way")
     host = SshHost(place, "203.0.113.9", "admin", make_key("host key")[1])
     started = time.monotonic()

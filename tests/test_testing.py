@@ -53,10 +53,30 @@ def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(
         ([], "lint types unit tour nbval browser openstack"),
         (["unit", "all"], "lint types unit tour nbval browser openstack"),
         (["nbval", "lint", "nbval"], "nbval lint"),
+        (["tempest"], "tempest"),
+        (["tempest", "all"], "lint types unit tour nbval browser openstack tempest"),
     ],
 )
 def test_all_parts_run_unless_some_are_named(parts: list[str], chosen: str) -> None:
     assert testing.chosen(parts) == tuple(chosen.split())
+
+
+@pytest.mark.parametrize(
+    ("user", "packages", "there", "said"),
+    [
+        (1000, {}, True, "needs root"),
+        (0, {"some-package": "no/such/file"}, True, "some-package"),
+        (0, {}, False, r"-m pip install -e '\.\[tempest\]'"),
+    ],
+)
+def test_tempest_that_cannot_run_says_what_is_missing(
+    user: int, packages: dict[str, str], there: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testing.os, "geteuid", lambda: user)
+    monkeypatch.setattr(machine, "TEST_NEEDS", {"openstack": packages})
+    monkeypatch.setattr(testing.importlib.util, "find_spec", lambda _: "here" if there else None)
+    with pytest.raises(testing.NotRun, match=said):
+        testing.tempest(testing.Run(json=False))
 
 
 def test_a_part_that_does_not_exist_is_said() -> None:

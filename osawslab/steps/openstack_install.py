@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from osawslab.cloud.openstack import accounts, api, horizon, parts, services
+from osawslab.cloud.openstack import accounts, api, client, horizon, parts, services
 from osawslab.cloud.openstack import facts as installed
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import ACCOUNTS, FOLDER, SECRETS, Part
@@ -46,13 +48,33 @@ def cloud(site: Site, host: SshHost) -> Any:
     return api.connect(host, site.settings.management_address, secrets(host)["ADMIN_PASSWORD"])
 
 
+@contextlib.contextmanager
+def variables(site: Site) -> Iterator[dict[str, str]]:
+    """Give the environment of OpenStack's own programs, for a block. Raises StepNotReady."""
+    host = site.instance.host
+    if not runs(installed.read(host, site.settings)):
+        raise StepNotReady(
+            "no OpenStack runs on the instance",
+            seen="Keystone does not run",
+            next='cloud = "openstack", then lab.install_cloud()',
+        )
+    password = secrets(host)["ADMIN_PASSWORD"]
+    with client.variables(host, site.settings.management_address, password) as found:
+        yield found
+
+
+def runs(found: Installed) -> bool:
+    """Say whether there is a Keystone to be asked."""
+    return "identity" in found.stamps and "keystone" not in found.down
+
+
 def read(site: Site) -> Seen:
     """Read the instance and, where OpenStack runs, what it says. Raises StepNotReady."""
     instance = site.instance
     assert instance.ec2.instance is not None
     name, host = str(instance.ec2.instance["InstanceId"]), instance.host
     found = installed.read(host, site.settings)
-    if "identity" not in found.stamps or "keystone" in found.down:
+    if not runs(found):
         return Seen(host, name, found, (), (), "Keystone does not run")
     try:
         with api.own_errors():
