@@ -200,15 +200,27 @@ class Maker:
     def instance(self, image: str, gigabytes: int | None = None) -> None:
         """Run the instance, with one NIC and a script that proves its host key.
 
-        `gigabytes` is the size of its disk, None for the AMI's own. Where the type can carry
-        virtual machines of its own, that is asked for.
+        `gigabytes` is the size of its disk, None for the AMI's own; it is encrypted. Where the type
+        can carry virtual machines of its own, that is asked for. One that earns CPU credits is
+        throttled without any: T3's default is to go on and to charge for it ("Burstable performance
+        instances").
         """
         settings = self.settings
-        more: dict[str, Any] = {}
-        if gigabytes is not None:
-            [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
-            disk = {"VolumeSize": gigabytes, "DeleteOnTermination": True}
-            more["BlockDeviceMappings"] = [{"DeviceName": about["RootDeviceName"], "Ebs": disk}]
+        [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
+        root = about["RootDeviceName"]
+        sizes = {
+            each["DeviceName"]: int(each.get("Ebs", {}).get("VolumeSize", 0))
+            for each in about["BlockDeviceMappings"]
+        }
+        disk = {
+            "VolumeSize": max(sizes.get(root, 0), gigabytes or 0),
+            "VolumeType": "gp3",
+            "Encrypted": True,
+            "DeleteOnTermination": True,
+        }
+        more: dict[str, Any] = {"BlockDeviceMappings": [{"DeviceName": root, "Ebs": disk}]}
+        if settings.instance_type.startswith("t"):
+            more["CreditSpecification"] = {"CpuCredits": "standard"}
         if facts.nests(self.ec2, settings.instance_type):
             more["CpuOptions"] = {"NestedVirtualization": "enabled"}
 
