@@ -280,7 +280,7 @@ def test_provision_goes_on_after_a_death_in_its_middle(number: int, halfway: Lab
     halfway.progress = progress
     report = halfway.provision()
     assert report.ok, report.text
-    assert len(report.actions) == 17 - number
+    assert len(report.actions) == 18 - number
     assert not halfway.provision().changed
 
 

@@ -55,8 +55,9 @@ def calls(lab: Lab, when: str, kill_at: int = 0) -> Iterator[list[str]]:
     made: list[str] = []
     events = lab.client("ec2").meta.events
 
-    def told(model: Any, **_: Any) -> None:
-        if not model.name.startswith(LOOKS):
+    def told(model: Any, params: Any = None, parsed: Any = None, **_: Any) -> None:
+        dry = (params or {"body": {}})["body"].get("DryRun") or "Error" in (parsed or {})
+        if not model.name.startswith(LOOKS) and not dry:
             made.append(model.name)
             if len(made) == kill_at:
                 raise Killed
