@@ -11,6 +11,8 @@ from typing import Any
 
 from osawslab.access import aws_program
 from osawslab.console import answer
+from osawslab.errors import StepNotReady
+from osawslab.keys import key_file
 from osawslab.lab import Lab
 from osawslab.report import Report
 from osawslab.settings import Settings
@@ -26,7 +28,14 @@ def give_back(lab: Lab) -> Report:
 
 def down(options: Namespace, lab: Lab) -> int:
     """Give everything of the lab in the account back; fail while anything is left."""
-    name, report = lab.settings.name, give_back(lab)
+    name = lab.settings.name
+    if not options.name and not key_file(lab.folder).exists() and lab.status().rows:
+        raise StepNotReady(
+            f"lab {name!r} was not made on this machine",
+            seen="its key is not here",
+            next=f"if it is yours: ./lab down --target aws --name {name}",
+        )
+    report = give_back(lab)
     data = {"ok": report.ok, "ended": [{"lab": name, "target": "aws"}] if report.ok else []}
     text = f"gave back what lab {name!r} had on AWS: nothing with its tag is left"
     return answer(options, text if report.ok else report.text, data, report.ok)

@@ -191,7 +191,7 @@ def _of_down(options: Namespace) -> Settings:
     try:
         return settings_of(options)
     except BadSetting:
-        if not options.name:
+        if not options.name or options.target == "aws":  # whose region would be a guess
             raise
         return Settings(name=options.name)
 

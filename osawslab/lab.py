@@ -19,6 +19,7 @@ from osawslab.report import Checks, Plan, Report, Shell, Table
 from osawslab.settings import Settings, load
 from osawslab.steps import bill, publish_vm, work
 from osawslab.steps import run as steps
+from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Progress, Site
 from osawslab.target import open_target
 
@@ -197,6 +198,8 @@ class Lab:
     def tear_down(self) -> Report:
         """Give everything with the lab's tag back, and show that it is gone."""
         report = self.run("tear_down")
+        if report.ok:
+            (self.folder / NOTE).unlink(missing_ok=True)
         self.close()
         return report
 
@@ -285,6 +288,7 @@ class Lab:
         """Say what exists of this lab and what it costs."""
         site = self._site()
         with steps.own_errors("status"):
+            same_account(site)
             facts = site.read_ec2()
             cost = bill.words(site, facts)
         rows = []

@@ -40,6 +40,7 @@ class Settings:
     debian: int = 13  # the AMI's release
     image: str = "auto"  # auto: one that `lab.bake()` has made, else Debian's | debian
     region: str = "us-east-1"
+    zone: str = "a"  # the letter of both subnets' availability zone; see `lab.preflight()`
     vpc_cidr: str = "172.16.0.0/16"
     management_cidr: str = "172.16.10.0/24"
     management_address: str = "172.16.10.101"
@@ -114,6 +115,12 @@ class Settings:
                 "the dashboard is a part of the real OpenStack",
                 seen=f'dashboard = "yes", cloud = {self.cloud!r}',
                 next='cloud = "openstack"',
+            )
+        if not re.fullmatch(r"[a-z]", self.zone):
+            raise BadSetting(
+                "zone is the letter of an availability zone",
+                seen=repr(self.zone),
+                next='zone = "a"',
             )
         if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", self.instance_type):
             raise BadSetting(

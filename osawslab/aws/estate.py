@@ -11,7 +11,7 @@ from typing import Any
 from osawslab.aws.facts import LAB, MADE, every, tag
 from osawslab.errors import LabTimeout
 
-WAITER = {"Delay": 2, "MaxAttempts": 150}  # an instance takes up to minutes to end
+END_SECONDS = 300.0  # an instance takes up to minutes to end
 LET_GO_SECONDS = 60.0  # what used a thing has gone; AWS notices within seconds
 PAUSE_SECONDS = 2.0
 ENDED = ("terminated", "deleting", "deleted")  # shutting-down still holds its NICs
@@ -48,17 +48,23 @@ def unless_gone(*also: str) -> Iterator[None]:
             raise
 
 
-def _until(holds: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + LET_GO_SECONDS
+def _until(holds: Callable[[], bool], what: str, seconds: float = LET_GO_SECONDS) -> None:
+    end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
-            raise LabTimeout(f"{what} takes longer than {LET_GO_SECONDS:.0f} s", next="try again")
+            raise LabTimeout(f"{what} takes longer than {seconds:.0f} s", next="try again")
         time.sleep(PAUSE_SECONDS)
 
 
 def _terminate(ec2: Any, key: str) -> None:
     ec2.terminate_instances(InstanceIds=[key])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[key], WaiterConfig=WAITER)
+    only = [{"Name": "instance-id", "Values": [key]}]
+
+    def ended() -> bool:  # botocore's waiter gives up on `pending` and `stopping`, seen too late
+        found = every(ec2, "describe_instances", "Reservations", only)
+        return all(state(each) == "terminated" for r in found for each in r["Instances"])
+
+    _until(ended, f"the end of {key}", END_SECONDS)
 
 
 def _release(ec2: Any, key: str) -> None:
@@ -212,7 +218,8 @@ class Thing:
                 with unless_gone():
                     self.kind.delete(self.ec2, self.id)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in HELD:
+                said = error.response["Error"]
+                if said["Code"] not in HELD and "currently in use" not in said["Message"]:
                     raise
                 if strangers((self,)).get(self.id) or time.monotonic() > end:
                     return

@@ -75,7 +75,7 @@ class Maker:
         """Name the zone that both subnets are in."""
         for subnet in self.facts.subnets.values():
             return str(subnet["AvailabilityZone"])
-        return self.settings.region + "a"
+        return self.settings.region + self.settings.zone
 
     def image_parameter(self) -> str:
         """Name the SSM parameter that holds Debian's current AMI."""
@@ -97,14 +97,17 @@ class Maker:
 
     def route(self) -> None:
         """Lead 0.0.0.0/0 of the VPC's main route table to the gateway."""
-        table = self.ec2.describe_route_tables(
-            Filters=[
-                {"Name": "vpc-id", "Values": [self.ids["vpc"]]},
-                {"Name": "association.main", "Values": ["true"]},
-            ]
-        )["RouteTables"][0]
+        main = [
+            {"Name": "vpc-id", "Values": [self.ids["vpc"]]},
+            {"Name": "association.main", "Values": ["true"]},
+        ]
+        found = once.until_seen(
+            lambda: facts.every(self.ec2, "describe_route_tables", "RouteTables", main)
+        )
+        if not found:
+            raise StepFailed("EC2 does not show the VPC's route table yet", next="lab.provision()")
         self.ec2.create_route(
-            RouteTableId=table["RouteTableId"],
+            RouteTableId=found[0]["RouteTableId"],
             DestinationCidrBlock="0.0.0.0/0",
             GatewayId=self.ids["gateway"],
         )
@@ -197,23 +200,18 @@ class Maker:
         """Name the AMI: Debian's current one."""
         return str(self.ssm.get_parameter(Name=self.image_parameter())["Parameter"]["Value"])
 
-    def instance(self, image: str, gigabytes: int | None = None) -> None:
+    def instance(self, image: str, gigabytes: int) -> None:
         """Run the instance, with one NIC and a script that proves its host key.
 
-        `gigabytes` is the size of its disk, None for the AMI's own; it is encrypted. Where the type
-        can carry virtual machines of its own, that is asked for. One that earns CPU credits is
-        throttled without any: T3's default is to go on and to charge for it ("Burstable performance
-        instances").
+        `gigabytes` is the size of its disk, which is encrypted. Where the type can carry virtual
+        machines of its own, that is asked for. One that earns CPU credits is throttled without any:
+        T3's default is to go on and to charge for it ("Burstable performance instances").
         """
         settings = self.settings
         [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
         root = about["RootDeviceName"]
-        sizes = {
-            each["DeviceName"]: int(each.get("Ebs", {}).get("VolumeSize", 0))
-            for each in about["BlockDeviceMappings"]
-        }
         disk = {
-            "VolumeSize": max(sizes.get(root, 0), gigabytes or 0),
+            "VolumeSize": gigabytes,
             "VolumeType": "gp3",
             "Encrypted": True,
             "DeleteOnTermination": True,

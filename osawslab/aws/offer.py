@@ -81,7 +81,9 @@ def instance_type(inquiry: Inquiry) -> list[Row]:
             expected,
             f"offered in {', '.join(zones)}" if zones else f"not offered in {region}",
             zone in zones,
-            f'instance_type = "{other}" and strategy = "share"',
+            f'zone = "{zones[0].removeprefix(region)}"'
+            if zones
+            else f'instance_type = "{other}" and strategy = "share"',
             fatal=True,
         )
     kind = inquiry.kind(wanted)

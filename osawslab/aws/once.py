@@ -13,7 +13,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from osawslab.errors import LabTimeout
 
@@ -22,6 +22,7 @@ SEEN_SECONDS = 30.0  # what was made is shown within seconds: "Eventual consiste
 PAUSE_SECONDS = 1.0
 
 Resource = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def token(place: str, number: int) -> str:
@@ -29,12 +30,33 @@ def token(place: str, number: int) -> str:
     return "osawslab-" + hashlib.sha256(f"{place}/{number}".encode()).hexdigest()[:48]
 
 
-def until_seen(look: Callable[[], list[Resource]]) -> list[Resource]:
+def until_seen(look: Callable[[], list[T]]) -> list[T]:
     """Look until something is seen, a bounded time; empty when nothing is."""
     end = time.monotonic() + SEEN_SECONDS
     while not (found := look()) and time.monotonic() < end:
         time.sleep(PAUSE_SECONDS)
     return found
+
+
+def until_known(do: Callable[[], object]) -> None:
+    """Do it, and again a bounded time while EC2 does not know what was made a moment before.
+
+    "Eventual consistency in the EC2 API": `Invalid….NotFound` for an id it has just given. Raises
+    what `do` raises.
+    """
+    from botocore.exceptions import ClientError
+
+    end = time.monotonic() + SEEN_SECONDS
+    while True:
+        try:
+            do()
+        except ClientError as error:
+            code = str(error.response["Error"]["Code"])
+            if not code.endswith(".NotFound") or time.monotonic() > end:
+                raise
+        else:
+            return
+        time.sleep(PAUSE_SECONDS)
 
 
 def make(

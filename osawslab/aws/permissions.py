@@ -54,14 +54,19 @@ def _calls(inquiry: Inquiry, image: str) -> dict[str, tuple[str, dict[str, Any]]
         ),
     }
     if image:
-        how = {"ImageId": image, "InstanceType": settings.instance_type, "MinCount": 1}
-        subnet = inquiry.have.subnets.get("management")
-        if subnet:
-            how["SubnetId"] = subnet["SubnetId"]
-        calls["ec2:RunInstances"] = (
-            "run_instances",
-            {**how, "MaxCount": 1, **tagged("instance")},
-        )
+        made = [tagged(kind) for kind in ("instance", "network-interface", "volume")]
+        how: dict[str, Any] = {
+            "ImageId": image,
+            "InstanceType": settings.instance_type,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "DryRun": True,
+            "TagSpecifications": [each for one in made for each in one["TagSpecifications"]],
+        }
+        subnet, group = inquiry.have.subnets.get("management"), inquiry.have.group
+        if subnet and group:
+            how |= {"SubnetId": subnet["SubnetId"], "SecurityGroupIds": [group["GroupId"]]}
+        calls["ec2:RunInstances"] = ("run_instances", how)
     return calls
 
 
@@ -73,6 +78,8 @@ def dry(inquiry: Inquiry, image: str, only: Iterable[str] = CHANGES) -> dict[str
         if action in only:
             told = attempt(lambda m=method, h=how: getattr(ec2, m)(**h))  # type: ignore[misc]
             code = told.code if isinstance(told, Refusal) else "DryRunOperation"
+            if code in FORBIDDEN and method == "run_instances" and "SubnetId" not in how:
+                continue  # EC2 asked for the default VPC's, which a policy need not allow
             if code in FORBIDDEN:  # which may be for another than the one that was asked
                 named = re.search(r"not authorized to perform: (\w+:\w+)", told.message)
                 known[named[1] if named else action] = False
@@ -124,12 +131,8 @@ def simulated(inquiry: Inquiry, arn: str, actions: list[str]) -> dict[str, bool]
     known: dict[str, bool] = {}
     for each in told["EvaluationResults"]:
         allowed = each["EvalDecision"] == "allowed"
-        # A "no" for want of a condition's value says nothing of the call itself.
-        if (
-            allowed
-            or each["EvalDecision"] == "explicitDeny"
-            or not each.get("MissingContextValues")
-        ):
+        # It was asked for any resource; a policy that names them, as ours does, says no to that.
+        if allowed or each["EvalDecision"] == "explicitDeny":
             known[each["EvalActionName"]] = allowed
     return known
 

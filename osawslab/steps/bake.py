@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from osawslab.aws.facts import HOST_KEY, MADE_BY, MADE_OF, prepared
+from osawslab.aws.inquiry import Refusal, attempt
 from osawslab.cloud.openstack import parts
-from osawslab.errors import BadSetting, StepNotReady
+from osawslab.errors import BadSetting, Refused, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.steps import bill, openstack_install, openstack_networks
 from osawslab.steps.provision import PROVE, prove
@@ -69,6 +70,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
     name = f"osawslab-openstack-{made_of}"
     pairs = {MADE_OF: made_of, MADE_BY: site.settings.name, "Name": name}
     tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
+    refuse(site, seen.instance, name, tags)
     script = parts.forget()
 
     def image() -> None:
@@ -76,9 +78,10 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             InstanceId=seen.instance,
             Name=name,
             Description="Debian with OpenStack, made by osawslab",
-            TagSpecifications=[
-                {"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")
-            ],
+            TagSpecifications=specifications(tags),
+        )
+        site.ec2.get_waiter("image_exists").wait(
+            ImageIds=[made["ImageId"]], WaiterConfig={"Delay": 2, "MaxAttempts": 60}
         )
         site.ec2.get_waiter("image_available").wait(
             ImageIds=[made["ImageId"]],
@@ -116,3 +119,35 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
         ),
         Action("aws", "the instance proves its new host key", PROVE, proved),
     )
+
+
+def refuse(site: Site, instance: str, name: str, tags: list[dict[str, str]]) -> None:
+    """Refuse what EC2 would refuse, before the instance forgets who may log in to it.
+
+    Raises StepNotReady, Refused.
+    """
+    by_name = [{"Name": "name", "Values": [name]}]
+    named = site.ec2.describe_images(Owners=["self"], Filters=by_name)["Images"]
+    if named:
+        image = named[0]["ImageId"]
+        raise StepNotReady(
+            "there is an image of that name, and it is not ready",
+            seen=f"{image} {named[0]['State']}",
+            next=f"wait for it; or aws ec2 deregister-image --image-id {image}",
+        )
+    told = attempt(
+        lambda: site.ec2.create_image(
+            DryRun=True, InstanceId=instance, Name=name, TagSpecifications=specifications(tags)
+        )
+    )
+    if isinstance(told, Refusal) and told.code != "DryRunOperation":
+        raise Refused(
+            "EC2 would refuse the image; nothing was done",
+            seen=str(told),
+            next="ask for the IAM permission ec2:CreateImage",
+        )
+
+
+def specifications(tags: list[dict[str, str]]) -> list[dict[str, object]]:
+    """Tag an image and its snapshot."""
+    return [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
+from osawslab.aws import regions
 from osawslab.aws.facts import LAB, Facts
 from osawslab.aws.price import LEFT_OUT, Price, Things, price
 from osawslab.errors import NoPrice, PriceNotConfirmed
@@ -22,11 +23,12 @@ SNAPSHOT = "snapshot"  # in `Action.bills`: what is paid for beyond the lab itse
 HOUR = 3600
 
 
-def planned(site: Site, snapshot: bool = False) -> Price:
-    """Say what the lab of these settings costs. Raises NoPrice."""
+def planned(site: Site, snapshot: bool = False, instance_type: str = "") -> Price:
+    """Say what the lab of these settings, or with another instance, costs. Raises NoPrice."""
     settings = site.settings
     disk = gigabytes(settings)
-    wanted = Things(settings.instance_type, ADDRESSES, disk, disk if snapshot else 0)
+    kind = instance_type or settings.instance_type
+    wanted = Things(kind, ADDRESSES, disk, disk if snapshot else 0)
     return price(site.target, settings.region, wanted)
 
 
@@ -45,7 +47,8 @@ def confirm(site: Site, actions: Iterable[Action]) -> None:
 def agree(site: Site, snapshot: bool) -> None:
     """Raise PriceNotConfirmed where the lab costs more than somebody has agreed to, or NoPrice."""
     settings = site.settings
-    found = planned(site, snapshot)
+    there = site.read_ec2().instance if site.target.charges else None
+    found = planned(site, snapshot, str(there["InstanceType"]) if there else "")
     total = found.total(settings.hours)
     if total <= settings.pay_up_to:
         return
@@ -85,8 +88,10 @@ def words(site: Site, facts: Facts) -> str:
     """Say what the lab costs, as it is now."""
     if not site.target.charges:
         return "costs nothing"
+    others = [name for name in regions.used(site.target.keys) if name != site.settings.region]
+    more = f'; not counted: {", ".join(others)}, see lab.check("tear_down")' if others else ""
     try:
-        return meter(site, facts).words(site.settings.hours)
+        return meter(site, facts).words(site.settings.hours) + more
     except NoPrice as error:
         return error.what
 

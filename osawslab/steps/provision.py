@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from osawslab.aws import estate, regions, userdata
+from osawslab.aws import estate, once, regions, userdata
 from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.aws.preflight import require
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
 from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
-from osawslab.steps import bill, tear_down
+from osawslab.steps import bill, ownership, tear_down
+from osawslab.steps.account import same_account
 from osawslab.steps.site import USER, Shown, Site
 
 NAME = "provision"
@@ -51,7 +52,8 @@ class Seen:
 
 
 def read(site: Site) -> Seen:
-    """Read what EC2 has with our tag."""
+    """Read what EC2 has with our tag. Raises StepNotReady in another account than the lab's."""
+    same_account(site)
     facts = site.read_ec2()
     return Seen(facts, bool(facts.instance) or None)
 
@@ -60,6 +62,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     """Say what is missing; ids of what is made on the way are handed on by role."""
     facts, settings = seen.ec2, site.settings
     target = site.target
+    ownership.own_key(site, facts)
     maker = Maker(target.client("ec2"), target.client("ssm"), settings, facts, target.keys)
 
     def typed(kind: str, role: str) -> str:
@@ -75,7 +78,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     ) -> None:
         def noted() -> None:
             regions.note(target.keys, maker.ec2.meta.region_name)
-            do()
+            once.until_known(do)
 
         if not holds:
             todo.append(Action("aws", why, command, noted, bills))
@@ -145,7 +148,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('key-pair', 'key')}",
         maker.key,
     )
-    image, disk = image_of(site, facts), bill.DISK if settings.cloud == "openstack" else None
+    image, disk = image_of(site, facts), bill.gigabytes(settings)
     want(
         facts.instance is not None,
         "the computer that will carry OpenStack, with one NIC",
@@ -227,6 +230,8 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         first = todo[0].do
 
         def begin() -> None:
+            ownership.note(site)
+            ownership.nowhere_else(site)
             require(target, settings, facts, image)
             first()
 
@@ -244,7 +249,14 @@ def leftovers(site: Site, facts: Facts) -> tuple[Action, ...]:
 
 def prove(site: Site) -> None:
     """Have the instance prove its host key, and keep that as a tag. Raises CannotReach."""
-    facts = site.read_ec2()
+    seen = once.until_seen(
+        lambda: [f for f in (site.read_ec2(),) if f.instance and f.eip("management")]
+    )
+    if not seen:
+        raise StepFailed(
+            "EC2 does not show the instance with its address yet", next="lab.provision()"
+        )
+    facts = seen[0]
     assert facts.instance is not None
     instance = str(facts.instance["InstanceId"])
     secret = userdata.secret(site.ec2, instance)
@@ -287,6 +299,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     if ec2.surplus:  # a healthy lab has no such row
         twice = ", ".join(ec2.surplus)
         found.append(Check("nothing there twice", "none", twice, False, "lab.tear_down()"))
+    found += ownership.visitors(site, ec2)
     answers, seen, then = _answers(site, ec2)
     found.append(Check("SSH to the instance", "answers with its host key", seen, answers, then))
     return tuple(found)

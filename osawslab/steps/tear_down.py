@@ -10,6 +10,7 @@ from osawslab.aws import estate, regions
 from osawslab.aws.estate import KINDS, Thing
 from osawslab.aws.facts import MADE_BY, every
 from osawslab.report import Action, Check, Table
+from osawslab.steps.account import same_account
 from osawslab.steps.site import Shown, Site
 
 NAME = "tear_down"
@@ -36,7 +37,8 @@ def clients(site: Site) -> dict[str, Any]:
 
 
 def read(site: Site) -> Left:
-    """Read everything with the lab's tag, whatever made it."""
+    """Read everything with the lab's tag, whatever made it. Raises StepNotReady."""
+    same_account(site)
     everywhere = clients(site)
     things = tuple(
         thing for ec2 in everywhere.values() for thing in estate.read(ec2, site.settings.name)

@@ -1,0 +1,72 @@
+"""Whose a lab is: the account, the machine and the region that it was made in.
+
+Tags say what belongs to a lab, but only in the place that one looks at. A lab that is looked for
+in the wrong place seems to be gone, and goes on costing money in the right one.
+"""
+
+from __future__ import annotations
+
+from osawslab.aws import estate
+from osawslab.aws.facts import Facts
+from osawslab.errors import StepNotReady, writing
+from osawslab.keys import key_file
+from osawslab.report import Check
+from osawslab.steps import tear_down
+from osawslab.steps.account import NOTE, same_account
+from osawslab.steps.site import Site
+
+
+def note(site: Site) -> None:
+    """Note the account, before anything is made in it. Raises StepNotReady in another one."""
+    here = same_account(site)
+    if here:
+        path = site.target.keys / NOTE
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(here)
+
+
+def own_key(site: Site, facts: Facts) -> None:
+    """Refuse a lab whose key is on another machine. Raises StepNotReady."""
+    path = key_file(site.target.keys)
+    if facts.key is not None and not path.exists():
+        name = site.settings.name
+        raise StepNotReady(
+            f"lab {name!r} was made on another machine: its key is not on this one",
+            seen=f"{facts.key['KeyName']} in EC2, but no {path}",
+            next='copy the key from there, or take another name, such as name = "mine";'
+            " if the lab is yours: lab.tear_down()",
+        )
+
+
+def visitors(site: Site, facts: Facts) -> tuple[Check, ...]:
+    """Tell where the security group still lets in others than the settings say; () if it does not.
+
+    Only what `provision` opens is looked at: more ports are the owner's own.
+    """
+    port = site.settings.published_port
+    ours = {(22, 22), (port, port), (-1, -1)}
+    wider = sorted(
+        {
+            str(who["CidrIp"])
+            for rule in (facts.group or {}).get("IpPermissions", ())
+            if (rule.get("FromPort"), rule.get("ToPort")) in ours
+            for who in rule["IpRanges"]
+            if who["CidrIp"] != site.settings.allow_from
+        }
+    )
+    then = "aws ec2 revoke-security-group-ingress, or lab.tear_down() and lab.provision()"
+    seen = f"{', '.join(wider)} too"
+    return (Check("who may come in", site.settings.allow_from, seen, False, then),) if wider else ()
+
+
+def nowhere_else(site: Site) -> None:
+    """Refuse to make a lab twice, in two regions. Raises StepNotReady."""
+    name = site.settings.name
+    for region, ec2 in tear_down.clients(site).items():
+        if region != site.ec2.meta.region_name and estate.read(ec2, name):
+            raise StepNotReady(
+                f"lab {name!r} is in another region already",
+                seen=region,
+                next=f'region = "{region}"; or lab.tear_down(), which ends it there too',
+            )
