@@ -6,14 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from account import AMI, HERE, Account
+from account import AMI, HERE, Account, Said
 
 from osawslab import Lab
-from osawslab.aws import preflight
+from osawslab.aws import permissions, preflight
 from osawslab.aws.facts import Facts
 from osawslab.errors import Refused
 from osawslab.region import local
 from osawslab.settings import Settings
+
+
+def test_a_launch_in_nothing_of_ours_says_nothing() -> None:
+    account = Account(RunInstances=Said("UnauthorizedOperation"))
+    preflight.require(account.target(), Settings(), Facts())
+    told = {row.what: row.seen for row in preflight.rows(account.target(), Settings())}
+    assert "RunInstances" not in told[permissions.DRY_RUN]
+    kinds = [
+        each["ResourceType"] for each in dict(account.calls)["RunInstances"]["TagSpecifications"]
+    ]
+    assert kinds == ["instance", "network-interface", "volume"]
 
 
 def test_a_lab_that_exists_is_asked_nothing() -> None:

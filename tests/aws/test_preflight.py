@@ -63,6 +63,20 @@ def running(asked: dict[str, Any]) -> Any:
     return unlabelled(all_of)(asked)
 
 
+def tagged(role: str, **more: str) -> dict[str, Any]:
+    return {"Tags": tags("lab", role), "VpcId": "vpc-1", **more}
+
+
+HALF_MADE = {  # a lab with a subnet and a group that a launch would be in
+    "DescribeSubnets": {
+        "Subnets": [tagged("management-subnet", SubnetId="subnet-1", AvailabilityZone="us-east-1a")]
+    },
+    "DescribeSecurityGroups": {
+        "SecurityGroups": [{**tagged("group", GroupId="sg-1"), "IpPermissions": []}]
+    },
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """What is wrong, the row that says so, and whether provision refuses."""
@@ -126,7 +140,7 @@ CASES = {
     ),
     "may not launch": Case(
         DRY_RUN, "missing: RunInstances", "ask for the IAM permission ec2:RunInstances",
-        {"RunInstances": Said("UnauthorizedOperation")}, refuses=True,
+        {"RunInstances": Said("UnauthorizedOperation"), **HALF_MADE},
     ),
     "may not tag": Case(
         DRY_RUN, "missing: CreateTags", "ask for the IAM permission ec2:CreateTags",
@@ -141,7 +155,7 @@ CASES = {
     ),
     "may not attach, says IAM": Case(
         SIMULATED, "missing: AttachNetworkInterface", "ec2:AttachNetworkInterface",
-        {"SimulatePrincipalPolicy": simulation(AttachNetworkInterface="implicitDeny")},
+        {"SimulatePrincipalPolicy": simulation(AttachNetworkInterface="explicitDeny")},
     ),
     "one Elastic IP left": Case(
         EIPS, "1 left: 4 of 5 in use (Service Quotas)", "--desired-value 6",
@@ -206,7 +220,7 @@ CASES = {
         {"DescribeInstanceTypeOfferings": offered("t3.xlarge", "m5.xlarge")}, refuses=True,
     ),
     "a zone without t2": Case(
-        TYPE, "offered in us-east-1b", 'instance_type = "t3.xlarge"',
+        TYPE, "offered in us-east-1b", 'zone = "b"',
         {"DescribeInstanceTypeOfferings": offered("t2.large", zone="us-east-1b")}, refuses=True,
     ),
     "one NIC": Case(
@@ -306,6 +320,12 @@ def test_what_is_said_and_no_failure(
     assert found, found
     assert seen in found.seen
     assert "Encoded" not in found.seen
+
+
+def test_iams_no_to_any_resource_says_nothing() -> None:
+    account = Account(SimulatePrincipalPolicy=simulation(StartInstances="implicitDeny"))
+    assert "StartInstances" not in by_name(account)[SIMULATED].seen
+    assert all(by_name(account).values())
 
 
 def test_each_permission_is_known_in_one_way() -> None:
