@@ -13,8 +13,13 @@ from osawslab.testing import fresh_home
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the dashboard behind all that is held against a lab without it."""
-    items.sort(key=lambda item: item.path.name == "test_dashboard.py")
+    """Install before all else, and put the dashboard behind what holds a lab without it."""
+    items.sort(
+        key=lambda item: (
+            item.path.name == "test_dashboard.py",
+            item.path.name != "test_install.py" and item.path.parent.name == "openstack",
+        )
+    )
 
 
 @pytest.fixture(scope="session")
