@@ -170,7 +170,8 @@ def test_a_name_that_is_no_name_ends_nothing(name: str, tmp_path: Path) -> None:
 
 def test_a_broken_lab_toml_does_not_keep_a_named_lab_alive(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text("published_port = 'x'\n")
-    for words, status in ((("down",), 2), (("down", "--name", "a"), 0)):
+    account = ("down", "--name", "a", "--target", "aws")  # its region would be a guess
+    for words, status in ((("down",), 2), (("down", "--name", "a"), 0), (account, 2)):
         done = subprocess.run(
             [*OSAWSLAB, *words], cwd=tmp_path, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}
         )

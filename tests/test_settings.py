@@ -63,6 +63,7 @@ from osawslab.settings import DEFAULTS, Settings, load
         ({"vm_address": "192.168.21.5"}, "vm_address is outside tenant_cidr"),
         ({"ping_address": "google.com"}, "ping_address is no IPv4 address"),
         ({"allow_from": "everybody"}, "allow_from is no IPv4 network"),
+        ({"zone": "us-east-1a"}, "zone is the letter of an availability zone"),
     ],
 )
 def test_a_wrong_setting_says_what_a_right_one_is(given: dict[str, Any], says: str) -> None:

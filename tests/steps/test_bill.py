@@ -41,9 +41,14 @@ class Account:
         return {"Volumes": volumes, "ResponseMetadata": {"HTTPHeaders": self.clock}}
 
 
-def site(account: Account, charges: bool = True, **settings: Any) -> Any:
+def site(account: Account, charges: bool = True, there: str = "", **settings: Any) -> Any:
+    """Stand for a lab's place; `there` is the type of an instance that it has."""
     place = Target(account, lambda *_: None, NoVantage(), Path(), "", charges=charges)
-    return SimpleNamespace(settings=Settings(**settings), target=place, ec2=account, progress=None)
+    facts = Facts(instance={"InstanceType": there} if there else None)
+    return SimpleNamespace(
+        settings=Settings(**settings), target=place, ec2=account, progress=None,
+        read_ec2=lambda: facts,
+    )  # fmt: skip
 
 
 def action(bills: str, done: list[str]) -> Action:
@@ -72,6 +77,15 @@ def test_nothing_is_done_before_it_is_agreed_to(
         apply(site(Account(), instance_type="t3.large", **settings), "step", actions)
     assert caught.value.next == f'pay_up_to = "{next}"'
     assert done == []
+
+
+def test_the_price_of_an_instance_that_is_there_is_its_own() -> None:
+    given = {"instance_type": "t3.large", "pay_up_to": "0.38"}
+    start = (action("instance", []),)
+    bill.confirm(site(Account(), **given), start)
+    with pytest.raises(PriceNotConfirmed) as caught:
+        bill.confirm(site(Account(), there="m5.xlarge", **given), start)
+    assert caught.value.next == 'pay_up_to = "0.82"'  # 0.192 + 2 * 0.005 + the disk, for 4 hours
 
 
 @pytest.mark.parametrize(
