@@ -268,7 +268,11 @@ timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
 def start() -> str:
     """Write the start of all services; the last words of one that does not run are the error."""
     services = " ".join(SERVICES)
+    wants = "/etc/systemd/system/multi-user.target.wants"
     return f"""systemctl daemon-reload
+for unit in {" ".join(OWN)}; do  # Debian's packages enable all but Placement
+  [ -e {wants}/$unit.service ] || systemctl -q enable $unit
+done
 touch {READY}
 systemctl reset-failed
 systemctl start {services} || true
