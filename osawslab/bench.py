@@ -131,7 +131,8 @@ class Watch:
     def action(self, text: str, *, where: str = "", command: str = "") -> None:
         """End the action before, and begin one."""
         self._end()
-        self.phases.append({"name": f"{self._step}: {text}", "seconds": 0.0})
+        why = text.partition(" (about ")[0]  # how long it will take is another run's
+        self.phases.append({"name": f"{self._step}: {why}", "seconds": 0.0})
 
     def done(self, text: str) -> None:
         """End the last action."""
@@ -167,6 +168,7 @@ def openstack() -> dict[str, Any] | None:
 
         try:
             cold = _seconds(lambda: _run_all(labs["bench"]))
+            phases = [each for each in watch.phases if each["seconds"] >= 1.0]
             unchanged = _seconds(lambda: _run_all(labs["bench"]))
             peak = cgroup.peak(cgroup.name("bench"))
             labs["bench"].reset("networks")
@@ -177,7 +179,6 @@ def openstack() -> dict[str, Any] | None:
             for name, lab in labs.items():
                 lab.close()
                 local.remove(name)
-    phases = [each for each in watch.phases if each["seconds"] >= 1.0]
     return {
         "phases": phases, "cold": cold, "baked": baked, "unchanged": unchanged, "peak_bytes": peak,
     }  # fmt: skip
