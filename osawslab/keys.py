@@ -40,12 +40,18 @@ def key_file(folder: Path) -> Path:
     return folder / "id_ed25519"
 
 
+def keep(path: Path, text: str) -> None:
+    """Write a file of the lab's, for its owner alone: it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)
+
+
 def keep_key(path: Path, comment: str) -> None:
     """Make a key and keep it: `path` appears last and whole, its public line in `path`.pub."""
     private, public = make_key(comment)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".pub").write_text(public + "\n")
-    part = path.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(private)
-    part.replace(path)
+    keep(path, private)

@@ -7,10 +7,10 @@ with the same token. So the same secret is sent when the same launch is asked fo
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from osawslab.aws.userdata import user_data
+from osawslab.keys import keep
 
 
 def _file(folder: Path) -> Path:
@@ -26,11 +26,7 @@ def asked_with(folder: Path, token: str) -> str:
     if asked.get("token") == token:
         return str(asked["user data"])
     data = user_data()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = _file(folder).with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump({"token": token, "user data": data}, file)
-    part.replace(_file(folder))
+    keep(_file(folder), json.dumps({"token": token, "user data": data}))
     return data
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from osawslab.keys import keep
+
 
 def _file(folder: Path) -> Path:
     return folder / "regions"
@@ -24,7 +26,4 @@ def note(folder: Path, region: str) -> None:
     """Note a region before anything is made in it."""
     known = used(folder)
     if region not in known:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = _file(folder).with_suffix(".part")
-        part.write_text("\n".join((*known, region)) + "\n")
-        part.replace(_file(folder))
+        keep(_file(folder), "\n".join((*known, region)) + "\n")

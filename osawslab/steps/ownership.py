@@ -9,7 +9,7 @@ from __future__ import annotations
 from osawslab.aws import estate
 from osawslab.aws.facts import Facts
 from osawslab.errors import StepNotReady, writing
-from osawslab.keys import key_file
+from osawslab.keys import keep, key_file
 from osawslab.report import Check
 from osawslab.steps import tear_down
 from osawslab.steps.account import NOTE, same_account
@@ -22,8 +22,7 @@ def note(site: Site) -> None:
     if here:
         path = site.target.keys / NOTE
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(here)
+            keep(path, here)
 
 
 def own_key(site: Site, facts: Facts) -> None:
