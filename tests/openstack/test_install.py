@@ -186,7 +186,8 @@ def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
 
 def test_a_reboot_brings_openstack_back_and_the_swap_is_missed(lab: Lab) -> None:
     ec2 = lab.client("ec2")
-    [found] = ec2.describe_instances()["Reservations"]
+    running = [{"Name": "instance-state-name", "Values": ["running"]}]  # another was baked
+    [found] = ec2.describe_instances(Filters=running)["Reservations"]
     ec2.reboot_instances(InstanceIds=[found["Instances"][0]["InstanceId"]])
     deadline = time.monotonic() + BOOT_SECONDS
     failed = "nothing asked yet"

@@ -39,7 +39,8 @@ class Bake:
     seconds: float
 
     def described(self) -> dict[str, Any]:
-        [image] = self.world.ec2.describe_images(Owners=["self"])["Images"]
+        mine = [{"Name": "name", "Values": [NAME]}]  # the machine's cache may hold others
+        [image] = self.world.ec2.describe_images(Owners=["self"], Filters=mine)["Images"]
         return dict(image)
 
 
