@@ -24,6 +24,7 @@ from osawslab.target import open_target
 
 BOOT_SECONDS = 60.0
 NAME = "osawslab-test/bake"
+MINE = {"Name": "name", "Values": [NAME]}  # the machine's cache may hold others
 TAGS = [{"Key": "osawslab:recipe", "Value": "a b"}]
 SPECS = [{"ResourceType": "image", "Tags": TAGS}]
 
@@ -39,8 +40,7 @@ class Bake:
     seconds: float
 
     def described(self) -> dict[str, Any]:
-        mine = [{"Name": "name", "Values": [NAME]}]  # the machine's cache may hold others
-        [image] = self.world.ec2.describe_images(Owners=["self"], Filters=mine)["Images"]
+        [image] = self.world.ec2.describe_images(Owners=["self"], Filters=[MINE])["Images"]
         return dict(image)
 
 
@@ -213,7 +213,7 @@ def test_another_lab_finds_it_and_lives_on_when_it_is_gone(bake: Bake) -> None:
 
     bake.world.ec2.deregister_image(ImageId=bake.image)
     gone = other.ec2.describe_images(
-        Owners=["self"], Filters=[{"Name": "state", "Values": ["available"]}]
+        Owners=["self"], Filters=[MINE, {"Name": "state", "Values": ["available"]}]
     )
     assert not gone["Images"]
     with pytest.raises(ClientError, match="does not exist"):
@@ -226,7 +226,7 @@ def test_another_lab_finds_it_and_lives_on_when_it_is_gone(bake: Bake) -> None:
     assert host.run("cat /root/prepared /root/eaten").split() == ["prepared", "eaten"]
     kill(bake.world.region)
     again(bake)
-    assert not bake.world.ec2.describe_images(Owners=["self"])["Images"]
+    assert not bake.world.ec2.describe_images(Owners=["self"], Filters=[MINE])["Images"]
     assert bake.host.run("cat /root/mine") == "mine\n"
 
     empty()  # the cache is lost: the rest of the lab comes back all the same
