@@ -89,13 +89,17 @@ def remove(group: str) -> None:
             folder.rmdir()
 
 
-def peak(group: str) -> int | None:
-    """Give the most memory a group has used, in bytes; None where nobody counted.
+def used(group: str) -> int | None:
+    """Give the memory in bytes that a group could not do without; None where nobody counts.
 
-    `memory.max_usage_in_bytes` is version 1's name (Documentation/admin-guide/cgroup-v1/memory).
+    Its working set, as kubelet and `docker stats` count it: all, less the page cache that nobody
+    has touched again (`inactive_file`), which the kernel gives to whoever needs memory.
     """
     for top in hierarchies():
-        for file in ("memory.peak", "memory.max_usage_in_bytes"):
+        for file, prefix in (("memory.current", ""), ("memory.usage_in_bytes", "total_")):
             with contextlib.suppress(OSError):
-                return int((top / group / file).read_text())
+                every = int((top / group / file).read_text())
+                lines = (top / group / "memory.stat").read_text().splitlines()
+                stat = dict(line.split() for line in lines)
+                return every - int(stat[f"{prefix}inactive_file"])
     return None
