@@ -25,13 +25,13 @@ from urllib.parse import urlsplit
 from osawslab import Lab, access
 from osawslab.cloud.openstack import api, project, proxy
 from osawslab.steps import openstack_install
+from osawslab.target import open_target
 from osawslab.testing import fresh_home
 
 HERE = Path(__file__).parent
 # RFC 5737, TEST-NET-1: floating IPs, of which the VPC knows nothing. The first is the instance's.
 OUTSIDE = IPv4Network("192.0.2.0/24")
 WORKERS = 2
-US = (sys.executable, "-P", "-m", "osawslab.cli")
 # Python runs this at its start. Tempest's SSH knows no proxy, and of its requests those for the
 # accounts that it makes for itself do not mind `proxy_url`.
 CUSTOM = """
@@ -133,7 +133,8 @@ def pair(url: str) -> tuple[str, int]:
 
 def ping(lab: Lab) -> str:
     """Write a program that pings from the instance."""
-    words = access.ssh_command(lab.host(), lab.settings.name, ["sudo", "ping"], US)
+    place = open_target(lab.settings)
+    words = access.ssh_command(lab.host(), place.keys, ["sudo", "ping"], place.proxy)
     path = shlex.quote(os.environ.get("PYTHONPATH", ""))
     return f'#!/bin/sh\nexport PYTHONPATH={path}\nexec {shlex.join(words)} "$@"\n'
 
