@@ -1,0 +1,150 @@
+"""Faults that are ordered, as plain boto3 meets them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from osawslab.region import local
+from osawslab.region.faults import CODES, Fault
+
+Region = Any  # conftest's
+
+
+def order(region: Region, *faults: Fault) -> None:
+    region.app.faults.order([asdict(each) for each in faults])
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """Name what a call ends with: "", EC2's code, or "cut"."""
+    try:
+        call()
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    except ConnectionClosedError:
+        return "cut"
+    return ""
+
+
+def made(region: Region) -> int:
+    """Count the VPCs besides the default one."""
+    return len(region.client().describe_vpcs()["Vpcs"]) - 1
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_code_comes_with_its_status(region: Region, code: str) -> None:
+    order(region, Fault("refuse", code))
+    with pytest.raises(ClientError) as caught:
+        region.client().create_vpc(CidrBlock="172.16.0.0/16")
+    assert caught.value.response["Error"] == {"Code": code, "Message": CODES[code][1]}
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == CODES[code][0]
+    assert made(region) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "there"),
+    [
+        (Fault("reset"), "cut", 0),
+        (Fault("reset", after=True), "cut", 1),
+        (Fault("refuse", "InternalError"), "InternalError", 0),
+        (Fault("refuse", "InternalError", after=True), "InternalError", 1),
+        (Fault("slow", seconds=0.01, after=True), "", 1),
+    ],
+    ids=str,
+)
+def test_before_a_call_is_carried_out_or_after(
+    region: Region, fault: Fault, told: str, there: int
+) -> None:
+    order(region, fault)
+    ec2 = region.client()
+    assert outcome(lambda: ec2.create_vpc(CidrBlock="172.16.0.0/16")) == told
+    assert made(region) == there
+    assert region.app.faults.struck == {"CreateVpc": 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("reset"), ["cut", "", "cut", ""]),
+        (Fault("reset", times=2), ["cut", "cut", "", "cut"]),
+        (Fault("reset", times=0), ["cut", "cut", "cut", "cut"]),
+        (Fault("reset", calls="Create*"), ["cut", "", "cut", ""]),
+        (Fault("reset", calls="Delete*"), ["", ""]),
+    ],
+    ids=str,
+)
+def test_how_often_and_which(region: Region, fault: Fault, told: list[str]) -> None:
+    order(region, fault)
+    ec2 = region.client()
+    assert [outcome(lambda: ec2.create_vpc(CidrBlock="172.16.0.0/16")) for _ in told] == told
+    assert outcome(ec2.describe_vpcs) == ""
+    order(region)
+    assert outcome(lambda: ec2.create_vpc(CidrBlock="172.16.0.0/16")) == ""
+
+
+def test_looking_goes_wrong_where_it_is_named_and_a_dry_run_never(region: Region) -> None:
+    order(region, Fault("refuse", "ExpiredToken", calls="*", times=0))
+    ec2 = region.client()
+    assert outcome(ec2.describe_vpcs) == "ExpiredToken"
+    dry = outcome(lambda: ec2.create_vpc(CidrBlock="172.16.0.0/16", DryRun=True))
+    assert dry == "DryRunOperation"
+
+
+def test_a_slow_call_holds_nobody_up(region: Region) -> None:
+    order(region, Fault("slow", seconds=0.5, calls="DescribeVpcs", times=0))
+    ec2, started = region.client(), time.monotonic()
+    ec2.describe_subnets()
+    assert time.monotonic() - started < 0.5
+    ec2.describe_vpcs()
+    assert time.monotonic() - started >= 0.5
+
+
+def test_what_was_just_made_is_not_known_yet(region: Region) -> None:
+    order(region, Fault("stale", seconds=0.4))
+    ec2 = region.client()
+    vpc = ec2.create_vpc(CidrBlock="172.16.0.0/16")["Vpc"]["VpcId"]
+    end = time.monotonic() + 0.4
+    calls = (
+        lambda: ec2.describe_vpcs(VpcIds=[vpc]),
+        lambda: ec2.create_subnet(VpcId=vpc, CidrBlock="172.16.1.0/24"),
+        lambda: ec2.delete_vpc(VpcId=vpc),
+    )
+    assert [outcome(call) for call in calls] == ["InvalidVpcID.NotFound"] * 3
+    assert made(region) == 0
+    assert time.monotonic() < end, "too slow a machine to tell"
+    time.sleep(end - time.monotonic())
+    assert [outcome(call) for call in calls[:2]] == ["", ""]
+    assert made(region) == 1
+    assert ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"] == []
+    order(region)
+    assert ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"] != []
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"kind": "explode"}, "no such fault: 'explode'"),
+        ({"kind": "refuse", "code": "Nonsense"}, "no such code: 'Nonsense'"),
+        ({"kind": "slow"}, "slow needs seconds"),
+        ({"kind": "stale"}, "stale needs seconds"),
+    ],
+)
+def test_a_fault_that_is_none(how: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Fault(**how)
+
+
+@pytest.mark.kernel
+def test_they_are_ordered_from_outside(home: Path) -> None:
+    region = local.ensure("faults")
+    region.faults(Fault("refuse", "VpcLimitExceeded"), Fault("slow", seconds=0.1))
+    assert region.struck() == {}
+    region.faults()
+    with pytest.raises(OSError, match="no such fault"):
+        region.ask("faults", faults=[{"kind": "explode"}])
