@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -51,22 +52,24 @@ def until(
     from botocore.waiter import NormalizedOperationMethod, SingleWaiterConfig, Waiter
 
     refused: list[ClientError] = []
+    end = time.monotonic() + seconds
 
     def look() -> dict[str, bool]:
         refused.clear()
         try:
-            return {"holds": bool(holds())}
+            return {"holds": bool(holds()), "late": time.monotonic() > end}
         except ClientError as error:
             refused.append(error)
             raise
 
     again = [{"matcher": "error", "expected": code, "state": "retry"} for code in codes]
     told = {"matcher": "path", "argument": "holds", "expected": True, "state": "success"}
+    late = {"matcher": "path", "argument": "late", "expected": True, "state": "failure"}
     config = {
         "operation": "look",
         "delay": pause,
         "maxAttempts": 1 + int(seconds / max(pause, 0.001)),
-        "acceptors": [told, *again],
+        "acceptors": [told, late, *again],
     }
     try:
         Waiter("until", SingleWaiterConfig(config), NormalizedOperationMethod(look)).wait()

@@ -4,6 +4,8 @@ They are ordered over the region's control socket, for EC2's API has no words fo
 
     local.find("lab").faults(Fault("refuse", code="RequestLimitExceeded"))
     local.find("lab").faults()  # and all is well again
+
+or by a trainer: `./lab region faults refuse=RequestLimitExceeded`, `./lab region faults`.
 """
 
 from __future__ import annotations
@@ -80,6 +82,26 @@ class Fault:
             case "refuse":
                 status, message = CODES[self.code]
                 raise Ec2Error(self.code, message, status)
+
+
+def read(word: str) -> Fault:
+    """Read a fault as one types it: KIND, KIND=CODE or KIND=SECONDS, and @CALLS behind it.
+
+    "lost" is a connection that is dropped after the call. What refuses or cuts does so at every
+    other such call; what is slow, always. Raises ValueError.
+
+    >>> read("refuse=Unavailable@CreateVpc") == Fault("refuse", "Unavailable", "CreateVpc")
+    True
+    >>> read("slow=2@Describe*") == Fault("slow", calls="Describe*", seconds=2.0, times=0)
+    True
+    """
+    told, _, calls = word.partition("@")
+    kind, _, value = told.partition("=")
+    if kind in ("slow", "stale"):
+        return Fault(kind, calls=calls, seconds=float(value or 0), times=0)
+    if kind == "lost":
+        return Fault("reset", calls=calls, after=True)
+    return Fault(kind, value, calls)
 
 
 class Cut(ConnectionResetError):

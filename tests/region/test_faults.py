@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,9 +12,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
+from place import OSAWSLAB
 
+from osawslab import Lab
+from osawslab.errors import Refused
 from osawslab.region import local
-from osawslab.region.faults import CODES, Fault
+from osawslab.region.faults import CODES, Fault, read
 
 Region = Any  # conftest's
 
@@ -140,11 +145,38 @@ def test_a_fault_that_is_none(how: dict[str, Any], says: str) -> None:
         Fault(**how)
 
 
+@pytest.mark.parametrize(
+    ("word", "fault"),
+    [
+        ("refuse=VpcLimitExceeded", Fault("refuse", "VpcLimitExceeded")),
+        ("refuse=VpcLimitExceeded@CreateVpc", Fault("refuse", "VpcLimitExceeded", "CreateVpc")),
+        ("reset@Create*", Fault("reset", calls="Create*")),
+        ("lost", Fault("reset", after=True)),
+        ("slow=0.5@Describe*", Fault("slow", calls="Describe*", seconds=0.5, times=0)),
+        ("stale=5", Fault("stale", seconds=5, times=0)),
+    ],
+)
+def test_what_a_trainer_types(word: str, fault: Fault) -> None:
+    assert read(word) == fault
+
+
 @pytest.mark.kernel
 def test_they_are_ordered_from_outside(home: Path) -> None:
     region = local.ensure("faults")
-    region.faults(Fault("refuse", "VpcLimitExceeded"), Fault("slow", seconds=0.1))
-    assert region.struck() == {}
-    region.faults()
-    with pytest.raises(OSError, match="no such fault"):
-        region.ask("faults", faults=[{"kind": "explode"}])
+
+    def lab(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [*OSAWSLAB, "region", "faults", "--name", "faults", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    told = json.loads(lab("refuse=VpcLimitExceeded", "slow=0.1", "--json").stdout)
+    assert told == {"struck": {}, "faults": ["refuse=VpcLimitExceeded", "slow=0.1"]}
+    with Lab("faults") as made, pytest.raises(Refused, match="may have no more"):
+        made.provision()
+    assert region.struck() == {"CreateVpc": 1}
+    ended = lab()
+    assert ended.stdout == (
+        "calls that went wrong until now: CreateVpc 1\nfaults from now on: none\n"
+    )
+    wrong = lab("explode")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "no such fault: 'explode'" in wrong.stderr
