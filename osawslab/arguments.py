@@ -163,6 +163,7 @@ def _region(commands: Any) -> None:
         ("drops", "count what the VPC dropped, by reason"),
         ("status", "where the region runs"),
         ("log", "what its process said"),
+        ("faults", "have EC2's API fail as AWS does now and then; without FAULT no more"),
         ("connect", "join standard input and output to an address in it (ssh's ProxyCommand)"),
     ):
         what = whats.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
@@ -171,6 +172,15 @@ def _region(commands: Any) -> None:
         if name == "connect":
             what.add_argument("address")
             what.add_argument("port", type=int)
+        if name == "faults":
+            what.add_argument(
+                "fault",
+                nargs="*",
+                metavar="FAULT",
+                help="refuse=CODE, reset, lost (a reset after the call), slow=SECONDS or"
+                " stale=SECONDS; @CALLS behind it names the calls, such as @RunInstances or"
+                " @Create*; default: all that change something",
+            )
 
 
 def given(options: Namespace) -> dict[str, Any]:

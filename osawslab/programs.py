@@ -10,7 +10,7 @@ from argparse import Namespace
 from osawslab import target
 from osawslab.arguments import lab_of, settings_of
 from osawslab.console import answer
-from osawslab.errors import StepNotReady
+from osawslab.errors import BadSetting, StepNotReady
 from osawslab.region import folders, local
 from osawslab.settings import Settings
 
@@ -115,12 +115,31 @@ def region(options: Namespace) -> int:
             return answer(options, shown.text, shown.data)
         case "drops":
             return answer(options, repr(rules.drops(found)), found.drops())
+        case "faults":
+            return faults(options, found)
         case "status":
             places = found.places()
             text = "\n".join([about(found), "network namespaces:", *(f"  {p}" for p in places)])
             data = {"pid": found.pid, "tier": found.tier, "endpoint": found.endpoint}
             return answer(options, text, {**data, "namespaces": places})
     return 0
+
+
+def faults(options: Namespace, region: local.Region) -> int:
+    """Order faults, or none, and say how often a call met those before."""
+    from osawslab.region.faults import read
+
+    try:
+        wanted = [read(word) for word in options.fault]
+    except ValueError as error:
+        example = "osawslab region faults refuse=RequestLimitExceeded"
+        raise BadSetting("that is no fault", seen=str(error), next=example) from error
+    struck = region.struck()
+    region.faults(*wanted)
+    met = ", ".join(f"{call} {times}" for call, times in sorted(struck.items())) or "none"
+    then = ", ".join(options.fault) or "none"
+    text = f"calls that went wrong until now: {met}\nfaults from now on: {then}"
+    return answer(options, text, {"struck": struck, "faults": list(options.fault)})
 
 
 def about(region: local.Region) -> str:

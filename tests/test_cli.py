@@ -59,6 +59,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("env", {}),
         ("doctor --json", {"json": True}),
         ("region rules --name a", {"what": "rules", "name": "a"}),
+        ("region faults", {"what": "faults", "fault": []}),
+        ("region faults lost slow=2 --json", {"fault": ["lost", "slow=2"], "json": True}),
         ("region connect 203.0.113.10 22", {"address": "203.0.113.10", "port": 22}),
         ("test unit tour", {"part": ["unit", "tour"]}),
         ("bench --json tour", {"section": ["tour"], "json": True}),

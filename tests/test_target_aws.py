@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import nbformat
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
+from place import OSAWSLAB, leads_to
 
 from osawslab import Lab, LabError
 from osawslab.aws.price import COPY, LEFT_OUT
@@ -37,7 +36,6 @@ from osawslab.target import aws_folder, open_target
 from osawslab.tour import Tour, tour
 
 PLACE = "place"  # the region; the labs in it have other names
-OSAWSLAB = (sys.executable, "-P", "-m", "osawslab.cli")
 NOTEBOOKS = runpy.run_path(str(Path(__file__).with_name("regenerate_notebooks.py")))
 Make = Callable[..., Lab]
 
@@ -45,19 +43,8 @@ Make = Callable[..., Lab]
 @pytest.fixture(scope="module")
 def account(home: Path) -> Iterator[dict[str, str]]:
     """Give the environment that leads to an account with nothing in it."""
-    region = local.ensure(PLACE)
-    found = {
-        "AWS_ENDPOINT_URL": region.endpoint,
-        "AWS_ACCESS_KEY_ID": region.access_key,
-        "AWS_SECRET_ACCESS_KEY": region.secret_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1",
-        "OSAWSLAB_TARGET": "aws",
-        "OSAWSLAB_SSH_PROXY": shlex.join(OSAWSLAB) + f" region connect --name {PLACE} %h %p",
-    }
     with pytest.MonkeyPatch.context() as patch:
+        found = leads_to(local.ensure(PLACE))
         for name, value in found.items():
             patch.setenv(name, value)
         yield found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from osawslab.aws import once
 from osawslab.aws.facts import LAB, MADE, every, tag
 from osawslab.errors import LabTimeout
 
@@ -49,11 +49,8 @@ def unless_gone(*also: str) -> Iterator[None]:
 
 
 def _until(holds: Callable[[], bool], what: str, seconds: float = LET_GO_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise LabTimeout(f"{what} takes longer than {seconds:.0f} s", next="try again")
-        time.sleep(PAUSE_SECONDS)
+    if not once.until(holds, seconds, PAUSE_SECONDS):
+        raise LabTimeout(f"{what} takes longer than {seconds:.0f} s", next="try again")
 
 
 def _terminate(ec2: Any, key: str) -> None:
@@ -212,8 +209,7 @@ class Thing:
         """
         from botocore.exceptions import ClientError
 
-        end = time.monotonic() + LET_GO_SECONDS
-        while True:
+        def done() -> bool:
             try:
                 with unless_gone():
                     self.kind.delete(self.ec2, self.id)
@@ -221,11 +217,10 @@ class Thing:
                 said = error.response["Error"]
                 if said["Code"] not in HELD and "currently in use" not in said["Message"]:
                     raise
-                if strangers((self,)).get(self.id) or time.monotonic() > end:
-                    return
-                time.sleep(PAUSE_SECONDS)
-            else:
-                return
+                return bool(strangers((self,)).get(self.id))
+            return True
+
+        once.until(done, LET_GO_SECONDS, PAUSE_SECONDS)
 
 
 def read(ec2: Any, lab: str | None) -> tuple[Thing, ...]:

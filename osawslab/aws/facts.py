@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ class Facts:
     nics: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     addresses: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     surplus: tuple[str, ...] = ()  # ids with our tag that have no place above
-    idle: tuple[str, ...] = ()  # ids of volumes, and of the surplus, that cost and lead nowhere
+    idle: tuple[str, ...] = ()  # ids of volumes, and of the surplus, that lead nowhere
 
     @property
     def registered_mac(self) -> str:
@@ -83,6 +83,13 @@ class Facts:
         """The SSH host key that the instance has proved; "" before it has."""
         tags = self.instance.get("Tags", []) if self.instance else []
         return next((str(tag["Value"]) for tag in tags if tag["Key"] == HOST_KEY), "")
+
+    @property
+    def whole(self) -> bool:
+        """True when the instance runs with all that belongs to it, and has proved its host key."""
+        led = [a for a in self.addresses.values() if a.get("AssociationId")]
+        plugged = [nic for nic in self.nics.values() if nic.get("Attachment")]
+        return self.running and bool(self.host_key) and len(led) == len(plugged) == 2
 
     @property
     def running(self) -> bool:
@@ -124,7 +131,12 @@ def read(ec2: Any, lab: str) -> Facts:
         lambda each: each["State"]["Name"] == "running",
     )
     subnets = all_of("subnets", "Subnets")
-    inhabited = {str(each["VpcId"]) for each in subnets}
+    gateways, groups = (
+        all_of("internet_gateways", "InternetGateways"),
+        all_of("security_groups", "SecurityGroups"),
+    )
+    attached = [each for gateway in gateways for each in gateway["Attachments"]]
+    inhabited = {str(each["VpcId"]) for each in (*subnets, *groups, *attached)}
     vpc = one(all_of("vpcs", "Vpcs"), lambda each: each["VpcId"] in inhabited)
     table: Resource | None = None
     if vpc:
@@ -139,7 +151,6 @@ def read(ec2: Any, lab: str) -> Facts:
     def inside(each: Resource) -> bool:
         return bool(vpc and each["VpcId"] == vpc["VpcId"])
 
-    gateways = all_of("internet_gateways", "InternetGateways")
     volumes = all_of("volumes", "Volumes")
     return Facts(
         vpc=vpc,
@@ -147,7 +158,7 @@ def read(ec2: Any, lab: str) -> Facts:
         subnets=by_role(subnets, inside),
         routes=tuple(table["Routes"]) if table else (),
         route_table=str(table["RouteTableId"]) if table else "",
-        group=one(all_of("security_groups", "SecurityGroups"), inside),
+        group=one(groups, inside),
         key=one(all_of("key_pairs", "KeyPairs"), lambda each: True),
         instance=instance,
         nics=by_role(
@@ -158,7 +169,7 @@ def read(ec2: Any, lab: str) -> Facts:
             all_of("addresses", "Addresses"), lambda each: bool(each.get("AssociationId"))
         ),
         surplus=tuple(map(identity, surplus)),
-        idle=tuple(identity(each) for each in (*surplus, *volumes) if _idle(each)),
+        idle=tuple(identity(each) for each in (*surplus, *volumes) if _idle(each, inhabited)),
     )
 
 
@@ -173,12 +184,19 @@ def identity(resource: Resource) -> str:
     return str(next(resource[key] for key in IDENTITIES if key in resource))
 
 
-def _idle(resource: Resource) -> bool:
-    """Say whether a resource leads nowhere, of the kinds that cost money even then."""
+def _idle(resource: Resource, inhabited: Container[str]) -> bool:
+    """Say whether a resource leads nowhere, of the kinds that EC2 makes a second time.
+
+    `inhabited` are the VPCs with something of the lab's inside.
+    """
     if "AllocationId" in resource:
         return not resource.get("AssociationId")
     if "VolumeId" in resource:
         return bool(resource["State"] == "available")
+    if "InternetGatewayId" in resource:
+        return not resource["Attachments"]
+    if "IsDefault" in resource:
+        return resource["VpcId"] not in inhabited
     return bool(resource.get("Status") == "available")  # which only a network interface has
 
 

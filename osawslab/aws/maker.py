@@ -307,13 +307,18 @@ class Maker:
     def delete_on_termination(self) -> None:
         """Have the provider NIC end with its instance."""
         nic = self.ids["provider nic"]
-        found = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[nic])
-        attachment = found["NetworkInterfaces"][0].get("Attachment")
-        if not attachment:
+        only = [{"Name": "network-interface-id", "Values": [nic]}]
+
+        def look() -> list[Any]:
+            found = facts.every(self.ec2, "describe_network_interfaces", "NetworkInterfaces", only)
+            return [each["Attachment"] for each in found if each.get("Attachment")]
+
+        seen = once.until_seen(look)
+        if not seen:
             raise StepFailed("the provider NIC is not attached", seen=nic, next="lab.provision()")
         self.ec2.modify_network_interface_attribute(
             NetworkInterfaceId=nic,
-            Attachment={"AttachmentId": attachment["AttachmentId"], "DeleteOnTermination": True},
+            Attachment={"AttachmentId": seen[0]["AttachmentId"], "DeleteOnTermination": True},
         )
 
     def allocate(self, role: str) -> None:

@@ -6,11 +6,14 @@ import json
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from osawslab.errors import RegionGone
 from osawslab.region.folders import runtime_folder
+
+if TYPE_CHECKING:
+    from osawslab.region.faults import Fault
 
 
 def exchange(client: socket.socket, name: str, asked: dict[str, Any]) -> tuple[Any, list[int]]:
@@ -66,6 +69,14 @@ class Region:
         """Open a TCP connection from the region's internet. Raises OSError."""
         _, descriptors = self.ask("connect", address=address, port=port, timeout=timeout)
         return socket.socket(fileno=descriptors[0])
+
+    def faults(self, *wanted: Fault) -> None:
+        """Have these faults from now on, and no others. Raises OSError."""
+        self.ask("faults", faults=[asdict(each) for each in wanted])
+
+    def struck(self) -> dict[str, int]:
+        """Count the calls that have gone wrong as ordered, by action."""
+        return dict(self.ask("struck")[0]["struck"])
 
     def drops(self) -> dict[str, int]:
         """Count the frames the VPC dropped, by reason."""

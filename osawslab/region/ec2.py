@@ -1,8 +1,8 @@
 """Serve the region's API: EC2, and what a lab asks STS, Systems Manager and Service Quotas.
 
-A request passes: signature -> EC2's model -> strict rules -> moto -> `on_change` -> journal ->
-answer, all under one lock. A change that fails anywhere is undone, so that an error means that
-nothing happened.
+A request passes: signature -> EC2's model -> the faults that are ordered -> strict rules -> moto ->
+`on_change` -> journal -> answer, from the rules on under one lock. A change that fails anywhere is
+undone, so that an error means that nothing happened.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import hashlib
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from osawslab.errors import RegionGone
-from osawslab.region import amis, inventory, keys, model, quota, wire
+from osawslab.region import amis, existence, inventory, keys, model, quota, wire
+from osawslab.region.faults import Cut, Faults
 from osawslab.region.journal import Entry, Journal
 from osawslab.region.motoadapter import LOCK, Moto
 from osawslab.region.motomodels import ACCOUNT
@@ -33,6 +35,7 @@ from osawslab.region.wire import Ec2Error, Form
 if TYPE_CHECKING:
     from osawslab.region.baked import Bakery
 
+T = TypeVar("T")
 Answer = tuple[int, str, bytes]  # HTTP status, content type, body
 XML = "text/xml;charset=UTF-8"
 LOG = logging.getLogger(__name__)
@@ -79,6 +82,8 @@ class Ec2:
         self._bakery = bakery  # None where instances are not whole: nothing is made of them
         self._strict = Strict(region, Moto.limits, bakery.whole if bakery else lambda _: False)
         self._actions = Moto.actions()
+        self.faults = Faults()
+        self._past: list[tuple[float, bytes]] = []  # a change's time, and what was before it
         self._sequence = 0
         self._tokens: dict[tuple[str, str], tuple[str, bytes]] = {}
 
@@ -157,6 +162,8 @@ class Ec2:
                 f"The local region serves ec2, sts, ssm and servicequotas, not {service}.",
             )
         error = guard.error
+        if isinstance(error, Cut):
+            raise error
         if not isinstance(error, Ec2Error):
             LOG.error("a call failed", exc_info=error)
             error = Ec2Error("InternalError", f"{type(error).__name__}: {error}", 500)
@@ -170,16 +177,34 @@ class Ec2:
                 "InvalidAction", f"The action {action} is not valid for this web service."
             )
         model.check(Moto.model(), call)
-        with LOCK:
-            dry = wire.truth(call.pop("DryRun", None))
+        dry, reads = wire.truth(call.pop("DryRun", None)), model.reads(action)
+        wrong = nullcontext() if dry else self.faults.at(action, changes=not reads)
+        with wrong, LOCK:
             self._look()
-            if not model.reads(action):
-                return self._change(call, dry)
-            self._strict.check(self._moto.inventory(), call)
-            answer = self._moto_call(call, {})
-            if dry:
-                raise DRY_RUN
-            return answer
+            if reads:
+                return self._seen(lambda: self._read(call, dry))
+            self._seen(lambda: existence.check(self._moto.inventory(), call))
+            return self._change(call, dry)
+
+    def _read(self, call: Form, dry: bool) -> bytes:
+        self._strict.check(self._moto.inventory(), call)
+        answer = self._moto_call(call, {})
+        if dry:
+            raise DRY_RUN
+        return answer
+
+    def _seen(self, look: Callable[[], T]) -> T:
+        """Look at what EC2 shows: what there is, or was, where that is ordered."""
+        since = time.monotonic() - self.faults.age
+        self._past = [each for each in self._past if each[0] > since]
+        if not self._past:
+            return look()
+        present = self._moto.backend
+        self._moto.restore(self._past[0][1])
+        try:
+            return look()
+        finally:
+            self._moto.backend = present
 
     def _change(self, call: Form, dry: bool) -> bytes:
         """Make a change whole or not at all."""
@@ -207,6 +232,8 @@ class Ec2:
             self._on_change(inventory.state(self._moto.inventory()))
             self._journal.append(entry)
             self._accept(call, entry, answer)
+            if self.faults.age:
+                self._past.append((time.monotonic(), snapshot))
             if self._bakery and call["Action"] == "DeregisterImage":
                 self._bakery.forget([call["ImageId"]])
             return answer
@@ -276,6 +303,10 @@ class Handler(WSGIRequestHandler):
     """Serve without Nagle's delay, and without a log line for each request."""
 
     disable_nagle_algorithm = True
+
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+        """End the connection without an answer."""
+        self.close_connection = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""

@@ -13,10 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osawslab.region import instances, kernel, plane
 from osawslab.region.state import State
+
+if TYPE_CHECKING:
+    from osawslab.region.faults import Faults
 
 
 def main() -> None:
@@ -82,7 +85,7 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
     ec2.replay()
     lives.set()
     listener = socket.socket(fileno=given["control_fd"])
-    control = Control(listener, running, lambda: ec2.reboot(running.ended))
+    control = Control(listener, running, lambda: ec2.reboot(running.ended), ec2.faults)
     threading.Thread(target=control.serve, name="control", daemon=True).start()
     ready.write("ready\n")
     ready.close()
@@ -97,10 +100,12 @@ class Control:
         listener: socket.socket,
         running: instances.Instances,
         revive: Callable[[], None],
+        faults: Faults,
     ) -> None:
         self._listener = listener
         self._running = running
         self._revive = revive
+        self._faults = faults
 
     def serve(self) -> None:
         """Answer for ever, each client in a thread of its own."""
@@ -139,6 +144,11 @@ class Control:
             case "listen":
                 descriptors.append(plane.listen(asked["address"], asked["port"]).detach())
                 return {}
+            case "faults":
+                self._faults.order(asked["faults"])
+                return {}
+            case "struck":
+                return {"struck": self._faults.struck}
             case "drops":
                 return {"drops": plane.drops()}
             case "places":

@@ -11,14 +11,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from osawslab.aws import estate, once, regions, userdata
+from osawslab.aws import once, regions, userdata
 from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.aws.preflight import require
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
 from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
-from osawslab.steps import bill, ownership, tear_down
+from osawslab.steps import bill, leftovers, outcome, ownership, tear_down
 from osawslab.steps.account import same_account
 from osawslab.steps.site import USER, Shown, Site
 
@@ -71,7 +71,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         )
         return f"--tag-specifications 'ResourceType={kind},Tags=[{pairs}]'"
 
-    todo = list(leftovers(site, facts))
+    todo = list(leftovers.actions(site, facts))
 
     def want(
         holds: bool, why: str, command: str, do: Callable[[], object], bills: str = ""
@@ -236,15 +236,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             first()
 
         todo[0] = replace(todo[0], do=begin)
-    return tuple(todo)
-
-
-def leftovers(site: Site, facts: Facts) -> tuple[Action, ...]:
-    """Give back what costs money and leads nowhere: what was made twice, and disks left over."""
-    if not facts.idle:
-        return ()
-    mine = estate.read(site.ec2, site.settings.name)
-    return tear_down.actions(tuple(thing for thing in mine if thing.id in facts.idle))
+    return outcome.shown(tuple(todo), lambda: leftovers.none(site))
 
 
 def prove(site: Site) -> None:
@@ -298,7 +290,8 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         )
     if ec2.surplus:  # a healthy lab has no such row
         twice = ", ".join(ec2.surplus)
-        found.append(Check("nothing there twice", "none", twice, False, "lab.tear_down()"))
+        then = "lab.provision()" if {*ec2.surplus} <= {*ec2.idle} else "lab.tear_down()"
+        found.append(Check("nothing there twice", "none", twice, False, then))
     found += ownership.visitors(site, ec2)
     answers, seen, then = _answers(site, ec2)
     found.append(Check("SSH to the instance", "answers with its host key", seen, answers, then))

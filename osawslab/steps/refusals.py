@@ -52,6 +52,38 @@ CODES = {
         UNKNOWN,
     ),
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), FORBIDDEN),
+    **dict.fromkeys(
+        ("InsufficientInstanceCapacity",),
+        Known(
+            Refused,
+            "{step}: EC2 has no such instance to give in this zone now",
+            'later again; or another type, such as instance_type = "t3.large";'
+            ' or lab.tear_down(), and then another zone, such as zone = "b"',
+        ),
+    ),
+    **dict.fromkeys(
+        (
+            "AddressLimitExceeded",
+            "InstanceLimitExceeded",
+            "InternetGatewayLimitExceeded",
+            "VcpuLimitExceeded",
+            "VpcLimitExceeded",
+        ),
+        Known(
+            Refused,
+            "{step}: the account may have no more of what {call} makes",
+            "lab.preflight() tells the quotas; give back what nobody needs, or ask for more:"
+            " aws service-quotas request-service-quota-increase; then run the step again",
+        ),
+    ),
+    **dict.fromkeys(
+        ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"),
+        Known(
+            Refused,
+            "{step}: the image that the instance should start from is no more",
+            "run the step again; or another release, such as debian = 12",
+        ),
+    ),
     # It could not, rather than would not.
     "InternalError": Known(
         Refused,

@@ -10,6 +10,7 @@ from osawslab.aws import estate, regions
 from osawslab.aws.estate import KINDS, Thing
 from osawslab.aws.facts import MADE_BY, every
 from osawslab.report import Action, Check, Table
+from osawslab.steps import outcome
 from osawslab.steps.account import same_account
 from osawslab.steps.site import Shown, Site
 
@@ -71,7 +72,13 @@ def plan(site: Site, facts: Left) -> tuple[Action, ...]:
     What a stranger's thing holds is tried once, for that may go with the instance.
     """
     first = any(thing.kind.name == "instance" for thing in facts.things)
-    return actions(tuple(t for t in facts.things if first or t.id not in facts.held))
+    going = actions(tuple(t for t in facts.things if first or t.id not in facts.held))
+
+    def gone() -> bool:
+        now = read(site)
+        return all(thing.id in now.held for thing in now.things)
+
+    return outcome.shown(going, gone)
 
 
 def checks(site: Site, facts: Left) -> tuple[Check, ...]:
