@@ -19,6 +19,10 @@ from osawslab.errors import StepFailed
 from osawslab.keys import keep_key, key_file
 from osawslab.settings import Settings
 
+# Only IMDSv2, one hop: what the instance only passes on does not read its metadata. Enabled, for
+# an account may have another default; cloud-init reads the user data there.
+METADATA = {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+
 
 class Maker:
     """The creating calls. `ids` starts with what exists and grows with what is made."""
@@ -216,7 +220,7 @@ class Maker:
                 PrivateIpAddress=settings.management_address,
                 SecurityGroupIds=[self.ids["group"]],
                 UserData=launch.asked_with(self.keys, token),
-                MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+                MetadataOptions=METADATA,
                 TagSpecifications=[
                     *self._tags("instance", "instance"),
                     *self._tags("network-interface", "management-nic"),
@@ -239,6 +243,10 @@ class Maker:
         self.ids["instance"] = made["InstanceId"]
         self.ids["management nic"] = made["NetworkInterfaces"][0]["NetworkInterfaceId"]
         self._wait("instance_running")
+
+    def guard(self) -> None:
+        """Keep its metadata from what lies behind the instance."""
+        self.ec2.modify_instance_metadata_options(InstanceId=self.ids["instance"], **METADATA)
 
     def _wait(self, waiter: str) -> None:
         self.ec2.get_waiter(waiter).wait(

@@ -18,7 +18,7 @@ from osawslab.aws.visitors import shut as why_shut
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
 from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
-from osawslab.steps import bill, ownership, tear_down, visitors
+from osawslab.steps import bill, guard, ownership, tear_down, visitors
 from osawslab.steps.account import same_account
 from osawslab.steps.site import USER, Shown, Site
 
@@ -133,7 +133,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('security-group', 'group')} --query GroupId --output text)",
         maker.group,
     )
-    for each in visitors.actions(site, facts, maker):
+    for each in (*visitors.actions(site, facts, maker), *guard.actions(facts, maker)):
         want(False, each.why, each.command, each.do)
     want(
         facts.key is not None,
@@ -294,7 +294,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     if ec2.surplus:  # a healthy lab has no such row
         twice = ", ".join(ec2.surplus)
         found.append(Check("nothing there twice", "none", twice, False, "lab.tear_down()"))
-    found += visitors.checks(site, ec2)
+    found += (*visitors.checks(site, ec2), *guard.checks(ec2))
     answers, seen, then = _answers(site, ec2)
     found.append(Check("SSH to the instance", "answers with its host key", seen, answers, then))
     return tuple(found)
