@@ -50,6 +50,26 @@ def forms(secret: str) -> set[bytes]:
     return {text.encode() for each in found for text in (each, quote_plus(each))}
 
 
+# What starts programs in Python says so beforehand (PEP 578): in all processes of ours, the region
+# and its instances' SSH servers too, for they are given PYTHONPATH.
+HEARD = """
+import os
+import sys
+
+
+def heard(event, about):
+    if event == "subprocess.Popen" and os.path.exists({log!r}):
+        words = about[1] if isinstance(about[1], (list, tuple)) else [about[1]]
+        line = b" ".join(map(os.fsencode, words)).replace(b"\\n", b" ") + b"\\n"
+        file = os.open({log!r}, os.O_WRONLY | os.O_APPEND)
+        os.write(file, line)
+        os.close(file)
+
+
+sys.addaudithook(heard)
+"""
+
+
 @dataclass
 class Watch:
     """All arguments of all processes, as often as they can be looked at."""
@@ -112,7 +132,15 @@ def shown(thing: object) -> str:
 @pytest.fixture(scope="module")
 def seen(home: Path) -> Seen:
     """Have a lab from its first look to its end, and keep what could be seen."""
-    region = local.ensure(PLACE)
+    log, hook = home / "programs", HEARD.format(log=str(home / "programs"))
+    log.touch(0o600)
+    (home / "hook").mkdir()
+    (home / "hook/sitecustomize.py").write_text(hook)
+    exec(hook, {})
+    python = os.pathsep.join((str(home / "hook"), os.environ.get("PYTHONPATH", "")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", python.strip(os.pathsep))
+        region = local.ensure(PLACE)
     credentials = home / "credentials"
     credentials.touch(0o600)
     credentials.write_text(
@@ -135,6 +163,7 @@ def seen(home: Path) -> Seen:
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
             "OS_PASSWORD": PASSWORD,
+            "PYTHONPATH": python.strip(os.pathsep),
             "OSAWSLAB_NAME": NAME,
             "OSAWSLAB_TARGET": "aws",
             "OSAWSLAB_PAY_UP_TO": "1",
@@ -182,7 +211,8 @@ def seen(home: Path) -> Seen:
         command("status")
         lab.close()
     told["region.log"] = (local.state_folder(PLACE) / "region.log").read_text()
-    return Seen(secrets, told, watch.seen, home, {**disks, **files(home)})
+    commands = watch.seen | set(log.read_bytes().splitlines())
+    return Seen(secrets, told, commands, home, {**disks, **files(home)})
 
 
 @pytest.mark.kernel
@@ -194,7 +224,8 @@ def test_all_that_was_to_be_looked_at_is_there(seen: Seen) -> None:
     assert "run-instances" in seen.told["plan"]
     assert "run-instances" in seen.told["notebook"]
     assert "does not accept these credentials" in seen.told["refused"]
-    for part in (b"osawslab.region.process", b"ipykernel_launcher", b"dropbear", b"sudo"):
+    for part in (b"osawslab.region.process", b"ipykernel_launcher", b"dropbear", b"sudo",
+                 b"scripts/part-001", b"region connect"):  # fmt: skip
         assert any(part in each for each in seen.commands), part
 
 
