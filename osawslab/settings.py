@@ -51,7 +51,7 @@ class Settings:
     vm_address: str = "192.168.20.5"
     vm_name: str = "vm1"
     published_port: int = 522
-    allow_from: str = "0.0.0.0/0"  # who may reach the instance and the VM; keys only
+    allow_from: str = "auto"  # who may reach the instance and the VM: auto, our own address; CIDR
     ping_address: str = "8.8.8.8"
     bridge: str = "auto"  # auto | openvswitch | linux
     strategy: str = "auto"  # auto | swap | share
@@ -203,7 +203,8 @@ class Settings:
                     next=f"{name} = {toml(DEFAULTS[name])}",
                 )
         address("ping_address", self.ping_address)
-        network("allow_from", self.allow_from)
+        if self.allow_from != "auto":
+            network("allow_from", self.allow_from)
 
     @property
     def provider_gateway(self) -> str:

@@ -187,6 +187,7 @@ def _aws(settings: Settings) -> Target:
         machine.cache() / "pace-aws.json",
         settings.ssh_proxy,
         charges=True,
+        caller_address=functools.cache(lambda: address_outside()),
     )
 
 

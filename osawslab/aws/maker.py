@@ -13,11 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from osawslab.aws import facts, launch, once
+from osawslab.aws import estate, facts, launch, once
 from osawslab.aws.facts import GONE, LAB, MADE, ROLE, Facts, specification
 from osawslab.errors import StepFailed
 from osawslab.keys import keep_key, key_file
 from osawslab.settings import Settings
+
+# Only IMDSv2, one hop: what the instance only passes on does not read its metadata. Enabled, for
+# an account may have another default; cloud-init reads the user data there.
+METADATA = {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1}
 
 
 class Maker:
@@ -146,37 +150,18 @@ class Maker:
             "describe_security_groups", "SecurityGroups", "GroupId", "group",
         )  # fmt: skip
 
-    def wanted_permissions(self) -> list[dict[str, Any]]:
-        """List what the security group lets in."""
-        who = [{"CidrIp": self.settings.allow_from}]
-        ports = (22, self.settings.published_port)
-        return [
-            *({"IpProtocol": "tcp", "FromPort": p, "ToPort": p, "IpRanges": who} for p in ports),
-            {"IpProtocol": "icmp", "FromPort": -1, "ToPort": -1, "IpRanges": who},
-        ]
-
-    def _lacking(self) -> list[dict[str, Any]]:
-        granted = self.facts.group["IpPermissions"] if self.facts.group else []
-        have = {
-            (p["IpProtocol"], p.get("FromPort"), p.get("ToPort"), r["CidrIp"])
-            for p in granted
-            for r in p["IpRanges"]
-        }
-        return [
-            p
-            for p in self.wanted_permissions()
-            if (p["IpProtocol"], p["FromPort"], p["ToPort"], p["IpRanges"][0]["CidrIp"]) not in have
-        ]
-
-    def open(self) -> bool:
-        """Say whether the security group lets all of that in."""
-        return not self._lacking()
-
-    def authorize(self) -> None:
-        """Let in what is lacking."""
+    def authorize(self, permissions: list[dict[str, Any]]) -> None:
+        """Let in."""
         self.ec2.authorize_security_group_ingress(
-            GroupId=self.ids["group"], IpPermissions=self._lacking()
+            GroupId=self.ids["group"], IpPermissions=permissions
         )
+
+    def revoke(self, permissions: list[dict[str, Any]]) -> None:
+        """Let in no longer. One that is gone already is fine."""
+        with estate.unless_gone():  # InvalidPermission.NotFound
+            self.ec2.revoke_security_group_ingress(
+                GroupId=self.ids["group"], IpPermissions=permissions
+            )
 
     def key(self) -> None:
         """Make the lab's key where there is none, and import it."""
@@ -235,7 +220,7 @@ class Maker:
                 PrivateIpAddress=settings.management_address,
                 SecurityGroupIds=[self.ids["group"]],
                 UserData=launch.asked_with(self.keys, token),
-                MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+                MetadataOptions=METADATA,
                 TagSpecifications=[
                     *self._tags("instance", "instance"),
                     *self._tags("network-interface", "management-nic"),
@@ -258,6 +243,10 @@ class Maker:
         self.ids["instance"] = made["InstanceId"]
         self.ids["management nic"] = made["NetworkInterfaces"][0]["NetworkInterfaceId"]
         self._wait("instance_running")
+
+    def guard(self) -> None:
+        """Keep its metadata from what lies behind the instance."""
+        self.ec2.modify_instance_metadata_options(InstanceId=self.ids["instance"], **METADATA)
 
     def _wait(self, waiter: str) -> None:
         self.ec2.get_waiter(waiter).wait(

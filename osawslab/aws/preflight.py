@@ -9,13 +9,14 @@ import difflib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from osawslab.aws import facts, permissions, quotas
 from osawslab.aws.facts import Facts
 from osawslab.aws.inquiry import Inquiry, Refusal, Row, attempt, unknown
 from osawslab.aws.offer import NICS, instance_type, machine_image
+from osawslab.aws.visitors import AUTO, here
 from osawslab.errors import Refused
 from osawslab.settings import Settings
 from osawslab.target import Target
@@ -175,15 +176,15 @@ def attempt_date(text: str) -> datetime | None:
 
 def caller(inquiry: Inquiry) -> Row:
     """Hold the address this machine comes from against whom the security group lets in."""
-    let_in = inquiry.settings.allow_from
-    what, expected = "our own public address", f"in allow_from, {let_in}"
-    told = attempt(inquiry.target.caller_address)
+    let_in, what = inquiry.settings.allow_from, "our own public address"
+    expected = "known, to be let in" if let_in == AUTO else f"in allow_from, {let_in}"
+    told = attempt(lambda: here(inquiry.target, inquiry.settings))
+    if isinstance(told, Refusal) and let_in == AUTO:
+        then = 'allow_from = "ADDRESS/32", the address that you come from'
+        return Row(what, expected, f"not known: {told}", False, then)
     if isinstance(told, Refusal):
         return unknown(what, expected, told)
-    try:
-        inside = IPv4Address(told) in IPv4Network(let_in)
-    except AddressValueError:
-        return unknown(what, expected, f"{told!r} is no IPv4 address")
+    inside = let_in == AUTO or IPv4Address(told) in IPv4Network(let_in)
     return Row(what, expected, told, inside, f'allow_from = "{told}/32"')
 
 

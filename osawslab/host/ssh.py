@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
@@ -43,16 +44,26 @@ class Prompt(Remote):  # type: ignore[misc]
 
 
 class SshHost:
-    """A host at an address; `host_key` is the OpenSSH line that it must show."""
+    """A host at an address; `host_key` is the OpenSSH line that it must show.
+
+    `explain` may know why it does not answer.
+    """
 
     def __init__(
-        self, target: Target, address: str, user: str, host_key: str, port: int = 22
+        self,
+        target: Target,
+        address: str,
+        user: str,
+        host_key: str,
+        port: int = 22,
+        explain: Callable[[], CannotReach | None] = lambda: None,
     ) -> None:
         self.address = address
         self.port = port
         self.user = user
         self.host_key = host_key
         self._target = target
+        self._explain = explain
         self._open: Connection | None = None
         self._lock = threading.Lock()  # two threads that find it closed open one, not two
 
@@ -102,6 +113,14 @@ class SshHost:
     def connection(self) -> Connection:
         """Give the open fabric Connection. Raises CannotReach."""
         try:
+            return self._reached()
+        except WrongHostKey:
+            raise
+        except CannotReach as error:
+            raise self._explain() or error from None
+
+    def _reached(self) -> Connection:
+        try:
             with self._lock:
                 return self._connection()
         except WrongHostKey:
@@ -134,13 +153,13 @@ class SshHost:
         pause = 0.02
         while True:
             try:
-                self.connection()
+                self._reached()
                 return
             except WrongHostKey:
                 raise
             except CannotReach as error:
                 if time.monotonic() > deadline:
-                    raise LabTimeout(
+                    raise self._explain() or LabTimeout(
                         f"{self.address}:{self.port} does not answer on SSH after {seconds:.0f} s",
                         seen=error.seen,
                         next='lab.check("provision")',

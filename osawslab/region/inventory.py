@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from osawslab.region.state import Eni, Group, Image, Instance, Rule, State, Subnet
+from osawslab.region.state import About, Eni, Group, Image, Instance, Rule, State, Subnet
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Network:
     zone: str
     default: bool  # of its zone, in the default VPC
     table: str
+    vpc_cidr: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Machine:
     public_key: str
     user_data: bytes
     boots: int
+    about: About
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,11 @@ def state(inventory: Inventory) -> State:
     return State(
         subnets={
             subnet.id: Subnet(
-                subnet.id, subnet.vpc, subnet.cidr, internet=_internet(inventory, subnet)
+                subnet.id,
+                subnet.vpc,
+                subnet.cidr,
+                internet=_internet(inventory, subnet),
+                vpc_cidr=subnet.vpc_cidr,
             )
             for subnet in inventory.subnets.values()
         },
@@ -159,6 +165,7 @@ def state(inventory: Inventory) -> State:
                 group.id,
                 _rules(group.ingress, nics),
                 _rules(group.egress, nics),
+                group.name,
             )
             for group in inventory.groups.values()
             if group.id in used
@@ -172,6 +179,7 @@ def state(inventory: Inventory) -> State:
                 image=machine.image_name,
                 public_key=machine.public_key,
                 user_data=machine.user_data,
+                about=machine.about,
             )
             for machine in machines.values()
         },

@@ -29,7 +29,7 @@ from osawslab.region.inventory import (
 )
 from osawslab.region.motoanswers import Answers
 from osawslab.region.motomodels import ACCOUNT, Clock, models, offer, types, words
-from osawslab.region.state import Image
+from osawslab.region.state import About, Image
 
 Request = import_module("moto.core.request").Request
 mock_random = import_module("moto.moto_api._internal").mock_random
@@ -174,12 +174,15 @@ class Moto:
                     each.availability_zone,
                     bool(each.default_for_az) and each.vpc_id == held.default_vpc.id,
                     leads.get(each.id) or main.get(each.vpc_id, ""),
+                    held.vpcs[each.vpc_id].cidr_block,
                 )
                 for each in self._subnets()
             },
             nics={nic.id: _nic(nic) for nic in held.enis.values()},
             machines={
-                each.id: _machine(each, images.get(each.image_id)) for each in self._machines()
+                each.id: _machine(each, images.get(each.image_id), reservation.id)
+                for reservation in held.reservations.values()
+                for each in reservation.instances
             },
             eips={
                 each.allocation_id: ElasticIp(
@@ -246,7 +249,7 @@ def _nic(nic: Any) -> Nic:
     )
 
 
-def _machine(machine: Any, image: Any) -> Machine:
+def _machine(machine: Any, image: Any, reservation: str) -> Machine:
     return Machine(
         id=machine.id,
         state=machine.state,
@@ -257,6 +260,21 @@ def _machine(machine: Any, image: Any) -> Machine:
         public_key=machine.authorized,
         user_data=base64.b64decode(str(machine.user_data or "")),
         boots=machine.boots,
+        about=_about(machine, reservation),
+    )
+
+
+def _about(machine: Any, reservation: str) -> About:
+    options = machine.metadata_options
+    return About(
+        ami=machine.image_id,
+        zone=machine.availability_zone or "",
+        key_name=machine.key_name or "",
+        reservation=reservation,
+        launched=machine.launch_time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        tokens=options.http_tokens == "required",
+        hops=int(options.http_put_response_hop_limit),
+        endpoint=options.http_endpoint == "enabled",
     )
 
 

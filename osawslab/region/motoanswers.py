@@ -134,6 +134,18 @@ class Answers(MotoAnswers):  # type: ignore[misc]
             machine.reboot()
         return ActionResult({"ImageId": ami.id})
 
+    def modify_instance_metadata_options(self) -> Any:
+        machine = self.backend.get_instance(self._get_param("InstanceId"))
+        options = machine.metadata_options
+        for name, keeps in (
+            ("HttpTokens", "http_tokens"),
+            ("HttpPutResponseHopLimit", "http_put_response_hop_limit"),
+            ("HttpEndpoint", "http_endpoint"),
+        ):
+            if (asked := self._get_param(name)) is not None:  # what is not asked for stays
+                setattr(options, keeps, int(asked) if "Limit" in name else asked)
+        return ActionResult({"InstanceId": machine.id, "InstanceMetadataOptions": options})
+
     def terminate_instances(self) -> Any:
         changes = []
         for each in self._get_param("InstanceIds", []):

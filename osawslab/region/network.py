@@ -27,6 +27,7 @@ from osawslab.region.state import Eni, State
 INTERNET = "internet"  # the namespace that is everything outside AWS
 USER_ADDRESS = "198.51.100.7"  # a user's machine there (TEST-NET-2, RFC 5737)
 PUBLIC_ADDRESS = "8.8.8.8"
+METADATA_ADDRESS = "169.254.169.254"  # in each VPC; see `imds`
 MIRROR_ADDRESS, MIRROR_PORT = "198.51.100.80", 3142  # where whole instances get packages
 VPC_MTU = 9001  # EC2 User Guide, "Network MTU"
 IGW_MTU = 1500  # the same page: an internet gateway forwards up to 1500 bytes
@@ -92,8 +93,12 @@ class Network:
 
 def networks(state: State) -> dict[str, Network]:
     """Derive every VPC that has an ENI attached, keyed by its namespace."""
-    vpcs = sorted({state.subnets[eni.subnet].vpc for eni in _live(state)})
-    return {vpc_netns(vpc): _network(state, vpc) for vpc in vpcs}
+    return {vpc_netns(vpc): _network(state, vpc) for vpc in sorted(vpcs(state))}
+
+
+def vpcs(state: State) -> set[str]:
+    """Name the VPCs that have an ENI of a running instance: those that have a router."""
+    return {state.subnets[eni.subnet].vpc for eni in _live(state)}
 
 
 def _live(state: State) -> list[Eni]:
@@ -205,6 +210,7 @@ def birth(netns: str) -> tuple[str, str]:
     ]
     inside = [
         "link set lo up",
+        f"addr add {METADATA_ADDRESS}/32 dev lo scope host",  # nothing is sent from it unasked
         f"addr add {_EDGE} peer {_OUTSIDE} dev igw",
         "link set igw up",
         f"route add default via {_OUTSIDE} dev igw",

@@ -50,10 +50,13 @@ def main() -> None:
 
 
 def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
+    from osawslab.region import imds
     from osawslab.region.ec2 import Ec2, serve
+    from osawslab.region.motomodels import ACCOUNT
 
     unpacked = Path(given["unpacked"]) if given["unpacked"] else None
     running = instances.Instances(orders, Path(given["disks"]), unpacked, given["whole"])
+    metadata = imds.Metadata(given["region"], ACCOUNT)
     bakery = None
     if given["whole"]:
         from osawslab.region.baked import Bakery
@@ -70,6 +73,7 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
                 bakery.bake(state)
         finally:  # without its image, an instance goes on too
             plane.reconcile(state)
+            metadata.follow(state)
             running.start(state, replay=not lives.is_set())
 
     ec2 = Ec2(

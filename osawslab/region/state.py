@@ -23,6 +23,7 @@ class Group:
     id: str
     ingress: tuple[Rule, ...]
     egress: tuple[Rule, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Subnet:
     vpc: str
     cidr: str
     internet: bool
+    vpc_cidr: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,20 @@ class Eni:
 
 
 @dataclass(frozen=True)
+class About:
+    """What an instance's metadata says, and how it may be asked for (its MetadataOptions)."""
+
+    ami: str = ""
+    zone: str = ""
+    key_name: str = ""
+    reservation: str = ""
+    launched: str = ""  # UTC, ISO 8601 with Z
+    tokens: bool = False  # HttpTokens is "required"
+    hops: int = 1  # HttpPutResponseHopLimit
+    endpoint: bool = True  # HttpEndpoint is "enabled"
+
+
+@dataclass(frozen=True)
 class Instance:
     """An instance that is not terminated."""
 
@@ -61,6 +77,7 @@ class Instance:
     image: str  # the AMI's name
     public_key: str  # OpenSSH line of its key pair, or ""
     user_data: bytes
+    about: About = About()
 
 
 @dataclass(frozen=True)

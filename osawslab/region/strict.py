@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from osawslab.region import addresses, existence, imaging, quota
+from osawslab.region import addresses, existence, imaging, metadata, quota
 from osawslab.region.inventory import ElasticIp, Inventory, Nic
 from osawslab.region.wire import Ec2Error, Form, listed, members
 
@@ -62,6 +62,7 @@ class Strict:
             call["BlockDeviceMapping.1.DeviceName"] = inventory.images[call["ImageId"]]
             call["BlockDeviceMapping.1.Ebs.VolumeSize"] = "8"  # GiB, Debian's AMIs
             call["BlockDeviceMapping.1.Ebs.DeleteOnTermination"] = "true"
+        metadata.check(call, "MetadataOptions.")
         asked = members(call, "NetworkInterface")
         if "SubnetId" not in call and not asked:
             call["SubnetId"] = self._default_subnet(inventory, call)
@@ -283,6 +284,9 @@ class Strict:
                     f"{'This' if verb == 'stopped' else 'The'} instance '{each}' is not in a state "
                     f"from which it can be {verb}.",
                 )
+
+    def ModifyInstanceMetadataOptions(self, inventory: Inventory, call: Form) -> None:
+        metadata.check(call)
 
     def ModifyInstanceAttribute(self, inventory: Inventory, call: Form) -> None:
         machine = inventory.machines[call["InstanceId"]]

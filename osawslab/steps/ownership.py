@@ -10,7 +10,6 @@ from osawslab.aws import estate
 from osawslab.aws.facts import Facts
 from osawslab.errors import StepNotReady, writing
 from osawslab.keys import keep, key_file
-from osawslab.report import Check
 from osawslab.steps import tear_down
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
@@ -36,27 +35,6 @@ def own_key(site: Site, facts: Facts) -> None:
             next='copy the key from there, or take another name, such as name = "mine";'
             " if the lab is yours: lab.tear_down()",
         )
-
-
-def visitors(site: Site, facts: Facts) -> tuple[Check, ...]:
-    """Tell where the security group still lets in others than the settings say; () if it does not.
-
-    Only what `provision` opens is looked at: more ports are the owner's own.
-    """
-    port = site.settings.published_port
-    ours = {(22, 22), (port, port), (-1, -1)}
-    wider = sorted(
-        {
-            str(who["CidrIp"])
-            for rule in (facts.group or {}).get("IpPermissions", ())
-            if (rule.get("FromPort"), rule.get("ToPort")) in ours
-            for who in rule["IpRanges"]
-            if who["CidrIp"] != site.settings.allow_from
-        }
-    )
-    then = "aws ec2 revoke-security-group-ingress, or lab.tear_down() and lab.provision()"
-    seen = f"{', '.join(wider)} too"
-    return (Check("who may come in", site.settings.allow_from, seen, False, then),) if wider else ()
 
 
 def nowhere_else(site: Site) -> None:

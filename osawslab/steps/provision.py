@@ -7,7 +7,6 @@ gateways), so its `ping 8.8.8.8` could not have worked before.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,10 +14,11 @@ from osawslab.aws import once, regions, userdata
 from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.aws.preflight import require
+from osawslab.aws.visitors import shut as why_shut
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
 from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
-from osawslab.steps import bill, leftovers, outcome, ownership, tear_down
+from osawslab.steps import bill, guard, leftovers, outcome, ownership, tear_down, visitors
 from osawslab.steps.account import same_account
 from osawslab.steps.site import USER, Shown, Site
 
@@ -133,13 +133,8 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('security-group', 'group')} --query GroupId --output text)",
         maker.group,
     )
-    want(
-        maker.open(),
-        f"SSH to the instance, port {settings.published_port} to the VM, and ping; keys only",
-        f"aws ec2 authorize-security-group-ingress --group-id $GROUP --ip-permissions"
-        f" '{json.dumps(maker.wanted_permissions())}'",
-        maker.authorize,
-    )
+    for each in (*visitors.actions(site, facts, maker), *guard.actions(facts, maker)):
+        want(False, each.why, each.command, each.do)
     want(
         facts.key is not None,
         "the key that opens the instance",
@@ -292,7 +287,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         twice = ", ".join(ec2.surplus)
         then = "lab.provision()" if {*ec2.surplus} <= {*ec2.idle} else "lab.tear_down()"
         found.append(Check("nothing there twice", "none", twice, False, then))
-    found += ownership.visitors(site, ec2)
+    found += (*visitors.checks(site, ec2), *guard.checks(ec2))
     answers, seen, then = _answers(site, ec2)
     found.append(Check("SSH to the instance", "answers with its host key", seen, answers, then))
     return tuple(found)
@@ -305,6 +300,8 @@ def _answers(site: Site, ec2: Facts) -> tuple[bool, str, str]:
     if not ec2.host_key:
         return False, "not asked: it has not proved its host key", again
     assert ec2.instance is not None
+    if shut := why_shut(site.target, site.settings, ec2.group):  # or it would be waited for in vain
+        return False, f"{shut.what}: {shut.seen}", shut.next
     host = site.instance_of(ec2).host
     try:
         host.wait(WAIT_SECONDS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from osawslab.aws import facts as ec2_facts
+from osawslab.aws import visitors
 from osawslab.errors import StepNotReady
 from osawslab.host.ssh import SshHost
 from osawslab.report import Action, Check, Picture, Table
@@ -52,7 +53,8 @@ class Site:
         """Give the host at an address; its connection is kept for the next step."""
         key = (self.target.identity, address + host_key, port)
         if key not in self.hosts:
-            self.hosts[key] = SshHost(self.target, address, user, host_key, port)
+            why = functools.partial(visitors.explain, self.target, self.settings, port)
+            self.hosts[key] = SshHost(self.target, address, user, host_key, port, why)
         return self.hosts[key]
 
     @functools.cached_property

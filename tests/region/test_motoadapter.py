@@ -56,6 +56,7 @@ NAMES = {
         "EC2Response.disassociate_address",
         "EC2Response.ec2_backend",
         "EC2Response.get_console_output",
+        "EC2Response.modify_instance_metadata_options",
         "EC2Response.modify_network_interface_attribute",
         "EC2Response.release_address",
         "EC2Response.run_instances",
@@ -82,7 +83,7 @@ HELD = {  # attributes of the models' objects
     ),
     "machine": (
         "_placement _subnet_id availability_zone id image_id instance_type key_name launch_time "
-        "nics security_groups state state_code user_data"
+        "metadata_options nics security_groups state state_code user_data"
     ),
     "eip": "allocation_id association_id eni public_ip",
     "subnet": "availability_zone cidr cidr_block default_for_az id vpc_id",

@@ -318,3 +318,17 @@ def test_it_needs_root(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         local.ensure("refused", whole=True)
     assert caught.value.next == "sudo ./lab start"
     assert not (local.state_folder("refused") / "whole").exists()
+
+
+def test_it_reads_its_metadata(up: Deep) -> None:
+    token = "http://169.254.169.254/latest/api/token"
+    said = up.host.plain(
+        "python3 -c '"
+        "from urllib.request import Request, urlopen\n"
+        f'put = Request("{token}", headers={{"X-aws-ec2-metadata-token-ttl-seconds": "9"}},'
+        ' method="PUT")\n'
+        'has = {"X-aws-ec2-metadata-token": urlopen(put, timeout=5).read().decode()}\n'
+        f'get = Request("{token[:-9]}meta-data/instance-id", headers=has)\n'
+        "print(urlopen(get, timeout=5).read().decode())'"
+    )
+    assert said.strip() == up.one.id

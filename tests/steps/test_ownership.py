@@ -73,26 +73,6 @@ def test_a_lab_is_not_made_again_in_another_region(
     assert caught.value.next.startswith('region = "eu-west-1"')
 
 
-def rule(port: int, *who: str) -> dict[str, Any]:
-    return {"FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": each} for each in who]}
-
-
-@pytest.mark.parametrize(
-    ("rules", "seen"),
-    [
-        ([rule(22, "0.0.0.0/0"), rule(522, "0.0.0.0/0"), rule(-1, "0.0.0.0/0")], None),
-        ([rule(80, "192.0.2.0/24")], None),  # not one of those that provision opens
-        ([rule(22, "0.0.0.0/0", "192.0.2.0/24")], "192.0.2.0/24 too"),
-        ([rule(522, "203.0.113.7/32")], "203.0.113.7/32 too"),
-    ],
-)
-def test_who_may_still_come_in_is_told(
-    rules: list[dict[str, Any]], seen: str | None, tmp_path: Path
-) -> None:
-    found = ownership.visitors(site(tmp_path), Facts(group={"IpPermissions": rules}))
-    assert [check.seen for check in found if not check] == ([seen] if seen else [])
-
-
 def refusal(code: str, message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "Call")
 
