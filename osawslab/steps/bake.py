@@ -8,7 +8,7 @@ from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, Refused, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.steps import bill, openstack_install, openstack_networks
-from osawslab.steps.provision import PROVE, prove
+from osawslab.steps.host_key import PROVE, prove
 from osawslab.steps.run import apply, own_errors
 from osawslab.steps.site import Site
 
