@@ -27,9 +27,10 @@ SCRIPT = f"""\
 #!/bin/sh
 # End this instance at the time in the file; lab.extend() writes a later one.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-over() {{
-  end=$(cat {FILE})
-  case $end in ""|*[!0-9]*) end=0 ;; esac
+end=0
+over() {{  # without the file, as while an image is made, the end stays what it was
+  new=$(cat {FILE} 2> /dev/null)
+  case $new in ""|*[!0-9]*) ;; *) end=$new ;; esac
   left=$((end - $(date +%s)))
   [ "$left" -le 0 ]
 }}

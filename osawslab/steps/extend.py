@@ -87,6 +87,13 @@ def put_off(site: Site, facts: Facts, end: datetime) -> None:
     launch.note_end(site.target.keys, name, end)
 
 
+def restore(site: Site) -> None:
+    """Set the end on the instance to what its tag says, if it has one."""
+    facts = site.read_ec2()
+    if end := ending.of(facts.instance):
+        put_off(site, facts, end)
+
+
 def over(facts: Facts) -> bool:
     """Say whether a stopped instance would end itself soon after it is started."""
     end = ending.of(facts.instance)

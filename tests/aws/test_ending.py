@@ -161,6 +161,21 @@ def test_an_end_that_is_put_off_is_waited_for(watch: Watch) -> None:
     assert "poweroff" in watch.log.read_text()
 
 
+def test_an_end_whose_file_is_lost_stays(watch: Watch) -> None:
+    """An image of the instance is made without what belongs to it alone."""
+    end = int(time.time()) + 2
+    watch.file.write_text(f"{end}\n")
+    child = subprocess.Popen(["sh", watch.script, "watch"])
+    deadline = time.monotonic() + 10
+    while not watch.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    watch.file.unlink()
+    assert child.wait(10) == 0
+    assert time.time() >= end
+    assert "sleep 600" not in watch.log.read_text()
+
+
 @pytest.mark.parametrize("end", ["1\n", "", "never\n", "-5\n", "1 2\n"])
 def test_one_that_was_off_meanwhile_has_some_minutes(end: str, watch: Watch) -> None:
     watch.file.write_text(end)

@@ -18,7 +18,7 @@ from osawslab import Lab
 from osawslab.aws import ending
 from osawslab.errors import BadSetting, PriceNotConfirmed, StepNotReady
 from osawslab.region import local
-from osawslab.steps.extend import put_off
+from osawslab.steps.extend import put_off, restore
 
 PLACE = "ends"
 OSAWSLAB = (sys.executable, "-P", "-m", "osawslab.cli")
@@ -125,6 +125,9 @@ def test_it_has_an_end_that_is_put_off_for_a_price(new: Make) -> None:
     assert "time left: 5 h 2" in done.stdout
     assert end_of(payer) - first == timedelta(hours=1.5)
     assert not payer.provision().changed
+    payer.host().run(f"echo {int(first.timestamp())} > {ending.FILE}")
+    restore(payer._site())  # as after an image of it
+    assert on_it(payer) == int(end_of(payer).timestamp())
 
 
 def test_one_that_ended_itself_is_told_of_and_made_anew(new: Make) -> None:
