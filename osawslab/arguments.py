@@ -71,6 +71,8 @@ def parser() -> ArgumentParser:
     help = "install a real OpenStack once, and keep it: later labs start from it (needs root)"
     command("image", help, "LAB image")
     command("status", "say what exists, and start nothing", "LAB status --json")
+    sub = command("extend", "let a lab that costs money live longer", "LAB extend --hours 1")
+    sub.add_argument("--hours", default="1", help="so many more; default: 1")
     _sweep(command("sweep", "show what labs have left behind", "LAB sweep --older-than 8h --yes"))
     _ssh(
         command("ssh", "log in to the instance or to the VM", "LAB ssh vm -- hostname", json=False)

@@ -129,6 +129,15 @@ def sweep(options: Namespace) -> int:
     return answer(options, report.text, {**room.data(report), **report.data}, report.ok)
 
 
+def extend(options: Namespace) -> int:
+    """Put the end of a lab's instance off."""
+    from osawslab import tour as room
+
+    with lab_of(options) as lab:
+        report = lab.extend(options.hours)
+    return answer(options, report.text, {**room.data(report), **report.data}, report.ok)
+
+
 def status(options: Namespace) -> int:
     """Say what exists; starts nothing."""
     settings = settings_of(options)
@@ -232,6 +241,7 @@ def test(options: Namespace) -> int:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{f.__name__: f for f in (start, tour, status, sweep, down, hint, doctor, preflight, image)},
+    "extend": extend,
     **{
         f.__name__: f
         for f in (programs.ssh, programs.env, programs.aws, programs.openstack, programs.region)

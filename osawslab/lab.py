@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from osawslab.aws import ending, launch
 from osawslab.aws.price import LEFT_OUT
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.reach import Reach
@@ -172,6 +173,24 @@ class Lab(Reach):
         with self._working("sweep") if yes else contextlib.nullcontext(self._site()) as site:
             return sweep(site, yes, older_than)
 
+    def extend(self, hours: object = 1) -> Report:
+        """Let the instance live so many hours longer before it ends itself.
+
+        Raises PriceNotConfirmed where `pay_up_to` does not cover that, StepNotReady where a lab
+        costs nothing and so has no end.
+        """
+        from osawslab.steps.extend import extend
+
+        with self._working("extend") as site, steps.own_errors("extend"):
+            return extend(site, hours)
+
+    def time_left(self) -> str:
+        """Say how long the instance lives; "" where it has no end, as one that costs nothing."""
+        from osawslab.steps.extend import time_left
+
+        with steps.own_errors("time_left"):
+            return time_left(self._site())
+
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""
         data: dict[str, Any] = {}
@@ -190,7 +209,8 @@ class Lab(Reach):
             same_account(site)
             facts = site.read_ec2()
             cost = bill.words(site, facts)
-        rows = []
+            over = ending.told(facts, launch.noted_end(site.target.keys))
+        rows = [("instance", "", over, "lab.provision() or lab.tear_down()")] if over else []
         if facts.instance:
             rows.append(
                 (

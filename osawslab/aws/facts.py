@@ -62,6 +62,7 @@ class Facts:
     group: Resource | None = None
     key: Resource | None = None
     instance: Resource | None = None
+    gone: Resource | None = None  # the last instance that is terminated, as long as EC2 shows it
     nics: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     addresses: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     surplus: tuple[str, ...] = ()  # ids with our tag that have no place above
@@ -121,13 +122,10 @@ def read(ec2: Any, lab: str) -> Facts:
         return named
 
     reservations = all_of("instances", "Reservations")
+    instances = [each for reservation in reservations for each in reservation["Instances"]]
+    gone = [each for each in instances if each["State"]["Name"] in GONE]
     instance = one(
-        [
-            instance
-            for reservation in reservations
-            for instance in reservation["Instances"]
-            if instance["State"]["Name"] not in GONE
-        ],
+        [each for each in instances if each["State"]["Name"] not in GONE],
         lambda each: each["State"]["Name"] == "running",
     )
     subnets = all_of("subnets", "Subnets")
@@ -161,6 +159,7 @@ def read(ec2: Any, lab: str) -> Facts:
         group=one(groups, inside),
         key=one(all_of("key_pairs", "KeyPairs"), lambda each: True),
         instance=instance,
+        gone=max(gone, key=lambda each: each["LaunchTime"], default=None),
         nics=by_role(
             all_of("network_interfaces", "NetworkInterfaces"),
             lambda each: bool(each.get("Attachment")),

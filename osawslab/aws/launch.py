@@ -1,4 +1,4 @@
-"""What a launch was asked with, kept on disk until its instance is seen.
+"""What a launch was asked with, kept on disk until its instance is seen; then when that ends.
 
 A new secret in the user data makes every launch another request, and EC2 refuses another request
 with the same token. So the same secret is sent when the same launch is asked for again.
@@ -7,29 +7,63 @@ with the same token. So the same secret is sent when the same launch is asked fo
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from osawslab.aws import ending
 from osawslab.aws.userdata import user_data
 from osawslab.keys import keep
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What makes a launch this one: its user data, and when its instance ends itself."""
+
+    user_data: str
+    end: datetime | None
 
 
 def _file(folder: Path) -> Path:
     return folder / "launch.json"
 
 
-def asked_with(folder: Path, token: str) -> str:
-    """Give the user data of the launch with this token: as asked before, or with a new secret."""
+def _end_file(folder: Path) -> Path:
+    return folder / "end.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        asked = json.loads(_file(folder).read_text())
-    except (FileNotFoundError, ValueError):  # never asked
-        asked = {}
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):  # never written, or not whole
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def asked_with(folder: Path, token: str, end: datetime | None) -> Asked:
+    """Give what the launch with this token was asked with; anew, where that is over by now."""
+    asked = _read(_file(folder))
     if asked.get("token") == token:
-        return str(asked["user data"])
-    data = user_data()
-    keep(_file(folder), json.dumps({"token": token, "user data": data}))
-    return data
+        before = ending.read(str(asked.get("end", "")))
+        if before is None or before > datetime.now(UTC):
+            return Asked(str(asked["user data"]), before)
+    data = user_data(end)
+    kept = {"token": token, "user data": data, "end": ending.text(end)}
+    keep(_file(folder), json.dumps(kept))
+    return Asked(data, ending.read(ending.text(end)))
 
 
 def forget(folder: Path) -> None:
     """Forget the launch: its instance is there, and EC2 has its user data."""
     _file(folder).unlink(missing_ok=True)
+
+
+def note_end(folder: Path, instance: str, end: datetime | None) -> None:
+    """Keep when an instance ends itself: EC2 forgets it an hour after that."""
+    keep(_end_file(folder), json.dumps({"instance": instance, "end": ending.text(end)}))
+
+
+def noted_end(folder: Path) -> dict[str, Any]:
+    """Read what was kept of the end: `instance`, and `end` in ISO 8601; {} for nothing."""
+    return _read(_end_file(folder))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from osawslab.aws import estate, facts, launch, once
+from osawslab.aws import ending, estate, facts, launch, once
 from osawslab.aws.facts import GONE, LAB, MADE, ROLE, Facts, specification
 from osawslab.errors import StepFailed
 from osawslab.keys import keep_key, key_file
@@ -185,15 +186,18 @@ class Maker:
         """Name the AMI: Debian's current one."""
         return str(self.ssm.get_parameter(Name=self.image_parameter())["Parameter"]["Value"])
 
-    def instance(self, image: str, gigabytes: int) -> None:
+    def instance(self, image: str, gigabytes: int, hours: Decimal | None) -> None:
         """Run the instance, with one NIC and a script that proves its host key.
 
-        `gigabytes` is the size of its disk, which is encrypted. Where the type can carry virtual
-        machines of its own, that is asked for. One that earns CPU credits is throttled without any:
-        T3's default is to go on and to charge for it ("Burstable performance instances").
+        It ends itself after so many `hours`; None: never. `gigabytes` is the size of its disk,
+        which is encrypted. Where the type can carry virtual machines of its own, that is asked for.
+        One that earns CPU credits is throttled without any: T3's default is to go on and to charge
+        for it ("Burstable performance instances").
         """
         settings = self.settings
-        [about] = self.ec2.describe_images(ImageIds=[image])["Images"]
+        answer = self.ec2.describe_images(ImageIds=[image])
+        end = ending.after(hours, answer)
+        [about] = answer["Images"]
         root = about["RootDeviceName"]
         disk = {
             "VolumeSize": gigabytes,
@@ -208,6 +212,9 @@ class Maker:
             more["CpuOptions"] = {"NestedVirtualization": "enabled"}
 
         def call(token: str) -> Any:
+            asked = launch.asked_with(self.keys, token, end)
+            [own] = self._tags("instance", "instance")
+            own["Tags"] += ending.tags(asked.end)
             return self.ec2.run_instances(
                 **more,
                 ClientToken=token,
@@ -219,10 +226,11 @@ class Maker:
                 SubnetId=self.ids["management subnet"],
                 PrivateIpAddress=settings.management_address,
                 SecurityGroupIds=[self.ids["group"]],
-                UserData=launch.asked_with(self.keys, token),
+                UserData=asked.user_data,
+                InstanceInitiatedShutdownBehavior=ending.BEHAVIOR,
                 MetadataOptions=METADATA,
                 TagSpecifications=[
-                    *self._tags("instance", "instance"),
+                    own,
                     *self._tags("network-interface", "management-nic"),
                     *self._tags("volume", "volume"),
                 ],
@@ -239,6 +247,7 @@ class Maker:
             look,
             lambda each: each["State"]["Name"] not in GONE,
         )
+        launch.note_end(self.keys, made["InstanceId"], ending.of(made))
         launch.forget(self.keys)
         self.ids["instance"] = made["InstanceId"]
         self.ids["management nic"] = made["NetworkInterfaces"][0]["NetworkInterfaceId"]

@@ -1,5 +1,7 @@
 """The user data of the instance: a script that proves the host key which it has made for itself.
 
+It also sets the time at which the instance ends itself (`ending`), where it costs money.
+
 Beforehand both sides know nothing but a secret, which EC2's API hands to the account and to the
 instance. The instance shows HMAC(secret, its host key) before anybody logs in; who stands between
 can relay that, but has no such proof of a key of his own. No private key leaves the instance.
@@ -10,8 +12,10 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+from datetime import datetime
 from typing import Any
 
+from osawslab.aws import ending
 from osawslab.errors import StepFailed
 from osawslab.keys import PROOF
 
@@ -21,11 +25,20 @@ from osawslab.keys import PROOF
 SCRIPT = """\
 #!/usr/bin/python3 -I
 # Show a proof of this host's key to the one who knows the secret; a lab of osawslab asks for it.
+# And end this instance when its time is over.
 import hmac
 import subprocess
 from pathlib import Path
 
 SECRET = "{secret}"
+END = {end}  # seconds since 1970; 0: never
+if END:
+    Path("{file}").write_text(f"{{END}}\\n")
+    watch = Path("{watch}")
+    watch.parent.mkdir(parents=True, exist_ok=True)
+    watch.write_text({script!r})
+    watch.chmod(0o700)
+    subprocess.run([watch], check=False)
 key = Path("/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
 proof = hmac.new(SECRET.encode(), " ".join(key).encode(), "sha256").hexdigest()
 Path("/etc/issue.net").write_text(f"{word} {{proof}}\\n")
@@ -37,9 +50,16 @@ if Path("/run/systemd/system").is_dir():
 """
 
 
-def user_data() -> str:
-    """Write the script, with a new secret (32 bytes, hexadecimal)."""
-    return SCRIPT.format(secret=secrets.token_hex(32), word=PROOF)
+def user_data(end: datetime | None = None) -> str:
+    """Write the script, with a new secret (32 bytes, hexadecimal), and the end if there is one."""
+    return SCRIPT.format(
+        secret=secrets.token_hex(32),
+        word=PROOF,
+        end=int(end.timestamp()) if end else 0,
+        file=ending.FILE,
+        watch=ending.WATCH,
+        script=ending.SCRIPT,
+    )
 
 
 def secret(ec2: Any, instance_id: str) -> str:

@@ -1,7 +1,7 @@
-"""What cloud-init does at the first boot of an instance: its host key, and a script.
+"""What cloud-init does for an instance: its host key, a script at the first boot, others at each.
 
 The first boot is that of an instance id: one that is laid over the disk of another has its own.
-"Module reference": SSH (`ssh_deletekeys`, `ssh_keys`), Scripts User.
+"Module reference": SSH (`ssh_deletekeys`, `ssh_keys`), Scripts User, Scripts Per Boot.
 """
 
 from __future__ import annotations
@@ -24,6 +24,21 @@ INSTANCE = Path("var/lib/cloud/instance")  # a link to a folder of the instance'
 SCRIPT = "scripts/part-001"
 RUN = "sem/config_scripts_user"  # there when the script has been begun: never again
 LOG = "var/log/cloud-init-output.log"
+PER_BOOT = Path("var/lib/cloud/scripts/per-boot")
+PER_BOOT_SERVICE = f"""[Unit]
+Description=The scripts for each boot
+Before=user-data.service
+ConditionDirectoryNotEmpty=/{PER_BOOT}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/run-parts /{PER_BOOT}
+StandardOutput=append:/{LOG}
+StandardError=inherit
+KillMode=process
+TimeoutStartSec=infinity
+"""
 SERVICE = f"""[Unit]
 Description=The script of the user data
 After=network-online.target ssh.service
@@ -111,11 +126,18 @@ def begin(root: Path, given: Given) -> None:
 
 
 async def run(root: Path, path: str) -> None:
-    """Run the script as root in an instance, once in its life; what it says goes into a log."""
+    """Run the scripts for each boot, and the user data's script once in the instance's life."""
+    for script in sorted((root / PER_BOOT).glob("*")):
+        if os.access(script, os.X_OK):
+            await _run(root, path, f"/{PER_BOOT}/{script.name}")
     here = root / INSTANCE
-    if not (here / SCRIPT).exists() or (here / RUN).exists():
-        return
-    (here / RUN).touch()
+    if (here / SCRIPT).exists() and not (here / RUN).exists():
+        (here / RUN).touch()
+        await _run(root, path, f"/{INSTANCE}/{SCRIPT}")
+
+
+async def _run(root: Path, path: str, script: str) -> None:
+    """Run a script as root in an instance; what it says goes into a log."""
 
     def enter() -> None:
         os.chroot(root)
@@ -124,7 +146,7 @@ async def run(root: Path, path: str) -> None:
     with (root / LOG).open("ab") as log:
         try:
             child = await asyncio.create_subprocess_exec(
-                f"/{INSTANCE}/{SCRIPT}",
+                script,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -27,6 +27,7 @@ from osawslab.region import amis, existence, inventory, keys, model, quota, wire
 from osawslab.region.faults import Cut, Faults
 from osawslab.region.journal import Entry, Journal
 from osawslab.region.motoadapter import LOCK, Moto
+from osawslab.region.motoanswers import INITIATED
 from osawslab.region.motomodels import ACCOUNT
 from osawslab.region.state import State
 from osawslab.region.strict import Strict
@@ -140,6 +141,19 @@ class Ec2:
                 self._look()
                 named = {f"InstanceId.{number}": key for number, key in enumerate(ids, 1)}
                 self._change({"Action": "RebootInstances", **named}, dry=False)
+
+    def shut_down(self, which: Callable[[], list[str]]) -> None:
+        """Stop or terminate the instances that `which` names: they have powered themselves off.
+
+        EC2 guide, "Change instance initiated shutdown behavior".
+        """
+        with LOCK:
+            for key in which():
+                self._look()
+                terminate = self._moto.at_shutdown(key) == "terminate"
+                action = "TerminateInstances" if terminate else "StopInstances"
+                call = {"Action": action, "InstanceId.1": key, INITIATED: "true"}
+                self._change(call, dry=False)
 
     def _answer(self, environ: dict[str, Any], content: bytes) -> Answer:
         service = wire.service_of(environ)

@@ -43,6 +43,12 @@ case "$1" in
 esac
 """
 
+# As systemd does it: systemd(1), "SIGNALS", SIGRTMIN+4. Options are for a machine that hangs.
+POWEROFF = """#!/bin/sh
+# End this instance; what then becomes of it, EC2 was told when it was made.
+exec kill -38 1
+"""
+
 OPENVSWITCH = """#!/bin/sh
 # Start and stop Open vSwitch; the same daemons and files as the Debian package's service.
 set -e
@@ -225,8 +231,9 @@ def _local(local: Path, unpacked: Path | None) -> None:
     kernel.mount("local", local, "tmpfs", data="mode=755")
     for name in ("bin", "sbin", "lib"):
         (local / name).mkdir()
-    (local / "bin/sudo").write_text(SUDO)
-    (local / "bin/sudo").chmod(0o755)
+    for name, text in (("bin/sudo", SUDO), ("sbin/poweroff", POWEROFF)):
+        (local / name).write_text(text)
+        (local / name).chmod(0o755)
     if unpacked is None or not unpacked.is_dir():
         return
     (local / "lib/osawslab-debs").mkdir()

@@ -25,9 +25,12 @@ from typing import Any
 from osawslab.errors import MissingTool
 from osawslab.region import cloudinit, image, kernel, network
 from osawslab.region.boot import Boot, order
+from osawslab.region.folders import write_whole
 from osawslab.region.state import State
 
+ENDED = "ended"  # the file of a disk that says how its instance has ended by itself
 BOOT_SECONDS = 3.0  # one that ends sooner would only do so again
+POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "SIGNALS": what `poweroff` asks pid 1 for
 END_SECONDS = 10.0  # a killed pid namespace is gone in milliseconds
 
 
@@ -111,12 +114,27 @@ def _instance(boot: Boot) -> None:
     server = os.fork()
     if server:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(POWER_OFF, lambda *_: _off(disk))
         kernel.reap(server)
         os._exit(0)
     if kernel.set_ids_denied():
         kernel.pretend_set_ids()
     image.boot_network(root, boot.machine)
     asyncio.run(sshd.serve(root, boot.machine.user, cloudinit.run(root, image.PATH)))
+
+
+def _off(disk: Path) -> None:
+    """End the instance whose pid 1 this is, and leave that it was asked for."""
+    write_whole(disk / ENDED, "off")
+    os._exit(0)
+
+
+def ended(disk: Path) -> str:
+    """Tell what the instance on a disk has ended with: "reboot", "off" or ""."""
+    try:
+        return (disk / ENDED).read_text()
+    except FileNotFoundError:
+        return ""
 
 
 class Instances:
@@ -130,7 +148,7 @@ class Instances:
         self._unpacked = unpacked
         self._groups = groups  # the folder of control groups, where instances are whole
         self._whole: dict[str, str] = {}  # namespace -> control group
-        self.on_end: Callable[[], None] = lambda: None  # called when a whole one has ended
+        self.on_end: Callable[[], None] = lambda: None  # called when one has ended
         self._running: dict[str, int] = {}  # namespace -> pid of its pid 1
         self._lacking: set[str] = set()  # those whose image is gone
         self._since: dict[str, float] = {}  # namespace -> when it was booted
@@ -179,6 +197,7 @@ class Instances:
                 baked.use(Path(boot.disk), map(Path, boot.layers))
             else:
                 image.make_disk(Path(boot.disk))
+            (Path(boot.disk) / ENDED).unlink(missing_ok=True)
             self._orders.send(json.dumps(asdict(boot)).encode())
             pid = int(self._orders.recv(64))
             if not pid:
@@ -187,11 +206,10 @@ class Instances:
             self._since[netns] = time.monotonic()
             if boot.layers:
                 self._whole[netns] = boot.group
-                watch = threading.Thread(target=self._watch, args=(pid,), daemon=True)
-                watch.start()
+            threading.Thread(target=self._watch, args=(pid,), daemon=True).start()
 
     def _watch(self, pid: int) -> None:
-        """Wait until a whole instance has ended, then say so."""
+        """Wait until an instance has ended, then say so."""
         with contextlib.suppress(ProcessLookupError):
             watch = os.pidfd_open(pid)
             select.select([watch], [], [])
@@ -215,21 +233,23 @@ class Instances:
             cgroup.end(group)
 
     def rebooting(self) -> list[str]:
-        """List the whole instances that rebooted by themselves, as by `sudo reboot`."""
+        """List the instances that rebooted by themselves, as by `sudo reboot`: only whole ones."""
         return [i for i, asked in self._asked().items() if asked == "reboot"]
 
-    def _asked(self) -> dict[str, str]:
-        """Map the whole instances that ended by themselves to what they asked for."""
-        from osawslab.region import whole
+    def powered_off(self) -> list[str]:
+        """List the instances that powered themselves off, as by `sudo poweroff`."""
+        return [i for i, asked in self._asked().items() if asked == "off"]
 
-        over = [n for n in list(self._whole) if not alive(self._running.get(n, 0))]
+    def _asked(self) -> dict[str, str]:
+        """Map the instances that ended by themselves to what they asked for."""
+        over = [netns for netns, pid in list(self._running.items()) if not alive(pid)]
         ids = [netns.partition(".")[0] for netns in over]
-        return {instance: whole.ended(self._disks / instance) for instance in ids}
+        return {instance: ended(self._disks / instance) for instance in ids}
 
     def ended(self) -> list[str]:
-        """List the instances that ended by themselves, as by `halt`; not those that never began."""
+        """List the instances whose end nobody asked for; not those that never began."""
         now = time.monotonic()
-        off = [i for i, asked in self._asked().items() if asked == "off"] if self._whole else []
+        off = self.powered_off()
         return [
             netns.partition(".")[0]
             for netns, pid in list(self._running.items())

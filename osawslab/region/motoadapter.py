@@ -119,6 +119,10 @@ class Moto:
         with LOCK:
             motoimages.show(self.backend, {image.id: image for image in images})
 
+    def at_shutdown(self, instance: str) -> str:
+        """Say what becomes of an instance that powers itself off: "stop" or "terminate"."""
+        return str(self.backend.get_instance(instance).instance_initiated_shutdown_behavior)
+
     def reboot_all(self) -> None:
         """Count a boot for each running instance."""
         for machine in self._machines():

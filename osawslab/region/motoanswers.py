@@ -13,8 +13,14 @@ core: Any = import_module("moto.core.responses")
 MotoAnswers: Any = responses.EC2Response
 ActionResult, EmptyResult = core.ActionResult, core.EmptyResult
 EC2ClientError = import_module("moto.ec2.exceptions").EC2ClientError
+StateReason = import_module("moto.ec2.models.instances").StateReason
 KeyPair = import_module("moto.ec2.models.key_pairs").KeyPair
 Base64EncodedString = import_module("moto.core.types").Base64EncodedString
+
+
+# In the region's own calls only: EC2's model has no such parameter.
+INITIATED = "InstanceInitiated"
+SHUTDOWN = "Client.InstanceInitiatedShutdown"
 
 
 class Answers(MotoAnswers):  # type: ignore[misc]
@@ -154,8 +160,21 @@ class Answers(MotoAnswers):  # type: ignore[misc]
             if machine.state != "terminated":
                 now = {"Code": 32, "Name": "shutting-down"}
                 self._terminate(machine)
+                self._note_reason(machine)
             changes.append({"InstanceId": each, "CurrentState": now, "PreviousState": before})
         return ActionResult({"TerminatingInstances": changes})
+
+    def stop_instances(self) -> Any:
+        result = super().stop_instances()
+        for each in self._get_param("InstanceIds", []):
+            self._note_reason(self.backend.get_instance(each))
+        return result
+
+    def _note_reason(self, machine: Any) -> None:
+        """Note that an instance was shut down from inside: EC2 API, "StateReason"."""
+        if INITIATED in self.querystring:
+            machine._reason = ""
+            machine.state_reason = StateReason(f"{SHUTDOWN}: Instance initiated shutdown", SHUTDOWN)
 
     def _terminate(self, machine: Any) -> None:
         """Terminate one instance; interfaces go with it, or are free again."""

@@ -85,7 +85,12 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
         on_change=on_change,
         bakery=bakery,
     )
-    running.on_end = lambda: ec2.reboot(running.rebooting)
+
+    def on_end() -> None:
+        ec2.shut_down(running.powered_off)
+        ec2.reboot(running.rebooting)
+
+    running.on_end = on_end
     ec2.replay()
     lives.set()
     listener = socket.socket(fileno=given["control_fd"])

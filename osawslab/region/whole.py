@@ -49,15 +49,6 @@ def make_disk(disk: Path, layers: Iterable[Path]) -> None:
         (disk / name).chmod(0o755)
     if not kept(disk):
         write_whole(disk / "layers", json.dumps([str(layer) for layer in layers]))
-    (disk / "ended").unlink(missing_ok=True)
-
-
-def ended(disk: Path) -> str:
-    """Tell what the operating system on a disk ended with: "reboot", "off" or ""."""
-    try:
-        return (disk / "ended").read_text()
-    except FileNotFoundError:
-        return ""
 
 
 def mount_root(root: Path, disk: Path, layers: Iterable[Path]) -> None:
@@ -111,9 +102,12 @@ def _configure(about: Machine, given: cloudinit.Given) -> None:
         for path in (keys.parent, keys):
             os.chown(path, int(uid), int(gid))
     cloudinit.begin(Path("/"), given)
+    services = {"per-boot-scripts": cloudinit.PER_BOOT_SERVICE}
     if given.script:
-        unit = Path("/etc/systemd/system/user-data.service")
-        unit.write_text(cloudinit.SERVICE)
+        services["user-data"] = cloudinit.SERVICE
+    for name, text in services.items():
+        unit = Path(f"/etc/systemd/system/{name}.service")
+        unit.write_text(text)
         wanted = unit.parent / "multi-user.target.wants" / unit.name
         wanted.parent.mkdir(exist_ok=True)
         wanted.unlink(missing_ok=True)

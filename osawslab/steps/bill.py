@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from email.utils import parsedate_to_datetime
+from decimal import ROUND_CEILING, Decimal
 
-from osawslab.aws import regions
+from osawslab.aws import ending, regions
 from osawslab.aws.facts import LAB, Facts
 from osawslab.aws.price import LEFT_OUT, Price, Things, price
 from osawslab.errors import NoPrice, PriceNotConfirmed
@@ -44,17 +43,21 @@ def confirm(site: Site, actions: Iterable[Action]) -> None:
         agree(site, SNAPSHOT in bills)
 
 
-def agree(site: Site, snapshot: bool) -> None:
-    """Raise PriceNotConfirmed where the lab costs more than somebody has agreed to, or NoPrice."""
+def agree(site: Site, snapshot: bool, hours: Decimal | None = None) -> None:
+    """Raise PriceNotConfirmed where the lab costs more than somebody has agreed to, or NoPrice.
+
+    `hours` are all it is to have; None: those of the settings.
+    """
     settings = site.settings
+    hours = settings.hours if hours is None else hours
     there = site.read_ec2().instance if site.target.charges else None
     found = planned(site, snapshot, str(there["InstanceType"]) if there else "")
-    total = found.total(settings.hours)
+    total = found.total(hours)
     if total <= settings.pay_up_to:
         return
     sources = ", ".join(dict.fromkeys(item.source for item in found.items))
     raise PriceNotConfirmed(
-        f"this costs ${found.per_hour:.4f} an hour, ${total} for {settings.hours:f} planned hours;"
+        f"this costs ${found.per_hour:.4f} an hour, ${total} for {shown(hours)} planned hours;"
         f" you have agreed to ${settings.pay_up_to:f}, and nothing was made",
         seen=f"{'; '.join(map(str, found.items))}; {LEFT_OUT}; by {sources}",
         next=f'pay_up_to = "{total}"',
@@ -69,6 +72,8 @@ class Meter:
     ran: Price  # with the instance, also where it is stopped now
     hours: Decimal | None  # since it began; None where EC2 does not tell
     clock: str  # whose time it is
+    at: datetime  # that time
+    end: datetime | None = None  # when the instance ends itself; None where it does not
 
     def words(self, planned: Decimal) -> str:
         """Say it in a line."""
@@ -77,11 +82,22 @@ class Meter:
         now = f"${self.now.per_hour:.4f} an hour"
         if self.hours is None:
             return f"{now}; since when, EC2 does not tell"
-        left = max(Decimal(0), planned - self.hours)
-        return (
-            f"up to ${self.ran.total(self.hours)} so far, {now},"
-            f" {left:.1f} of {planned:f} h left, by {self.clock}"
-        )
+        so_far = f"up to ${self.ran.total(self.hours)} so far, {now}"
+        if self.end:
+            left, until = ending.left(self.end, self.at), ending.text(self.end)
+            return f"{so_far}, time left {left}, until {until}, by {self.clock}"
+        spare = max(Decimal(0), planned - self.hours)
+        return f"{so_far}, {spare:.1f} of {planned:f} h left, by {self.clock}"
+
+
+def shown(hours: Decimal) -> str:
+    """Write hours with two places at most.
+
+    >>> shown(Decimal(4)), shown(Decimal("5.0013888"))
+    ('4', '5.01')
+    """
+    cents = hours.quantize(Decimal("0.01"), ROUND_CEILING)
+    return f"{hours:f}" if cents == hours else f"{cents:f}"
 
 
 def words(site: Site, facts: Facts) -> str:
@@ -114,13 +130,15 @@ def meter(site: Site, facts: Facts) -> Meter:
     now = ran if facts.running else replace(ran, instance_type="")
     began = [volume["CreateTime"] for volume in volumes]
     began += [facts.instance["LaunchTime"]] if facts.instance else []
-    date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-    clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    theirs = ending.clock(told)
+    clock = theirs or datetime.now(UTC)
     age = Decimal((clock - min(began)).total_seconds()) / HOUR if began else None
     found = price(site.target, site.settings.region, ran)
     return Meter(
         found if now == ran else price(site.target, site.settings.region, now),
         found,
         None if age is None else max(Decimal(0), age),
-        "EC2's clock" if date else "this machine's clock",
+        "EC2's clock" if theirs else "this machine's clock",
+        clock,
+        ending.of(facts.instance) if facts.running else None,
     )

@@ -10,37 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from osawslab.aws import once, regions, userdata
+from osawslab.aws import ending, launch, once, regions
 from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
 from osawslab.aws.preflight import require
 from osawslab.aws.visitors import shut as why_shut
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
-from osawslab.host.proof import proved
 from osawslab.report import Action, Check, Table
-from osawslab.steps import bill, guard, leftovers, outcome, ownership, tear_down, visitors
+from osawslab.steps import (
+    bill,
+    extend,
+    guard,
+    host_key,
+    leftovers,
+    outcome,
+    ownership,
+    tear_down,
+    visitors,
+)
 from osawslab.steps.account import same_account
-from osawslab.steps.site import USER, Shown, Site
+from osawslab.steps.site import WAIT_SECONDS, Shown, Site
 
 NAME = "provision"
-WAIT_SECONDS = 300.0  # a Debian AMI answers on SSH within about a minute
-
-
-# Nobody else knows the secret of the user data, so nobody else can prove a key of his own.
-PROVE = "; ".join(
-    (
-        "IP=$(aws ec2 describe-addresses --allocation-ids $MANAGEMENT_EIP"
-        " --query 'Addresses[0].PublicIp' --output text)",
-        "KEY=$(ssh-keyscan -t ed25519 $IP | cut -d' ' -f2-)",
-        "BANNER=$(ssh -o PreferredAuthentications=none -o StrictHostKeyChecking=no"
-        f" -o UserKnownHostsFile=/dev/null {USER}@$IP 2>&1)",
-        r"""PROOF=$({ sed -n 's/^SECRET = "\(.*\)"/\1/p' prove-host-key.py; echo "$KEY"; } |"""
-        " python3 -c 'import hmac;"
-        """ print(hmac.new(input().encode(), input().encode(), "sha256").hexdigest())')""",
-        'echo "$BANNER" | grep -q "$PROOF" && aws ec2 create-tags --resources $INSTANCE'
-        f' --tags "Key={HOST_KEY},Value=$KEY"',
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -146,15 +137,18 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     image, disk = image_of(site, facts), bill.gigabytes(settings)
     want(
         facts.instance is not None,
-        "the computer that will carry OpenStack, with one NIC",
+        "the computer that will carry OpenStack, with one NIC" + again(site, facts),
         f"INSTANCE=$(aws ec2 run-instances"
         f" --image-id {image or 'resolve:ssm:' + maker.image_parameter()}"
         f" --instance-type {settings.instance_type} --key-name osawslab-{settings.name}"
         f" --subnet-id $MANAGEMENT --private-ip-address {settings.management_address}"
         " --security-group-ids $GROUP --user-data file://prove-host-key.py"
+        f" --instance-initiated-shutdown-behavior {ending.BEHAVIOR}"
         f" {typed('instance', 'instance')} --query 'Instances[0].InstanceId'"
         " --output text)",
-        lambda: maker.instance(image or maker.image(), disk),
+        lambda: maker.instance(
+            image or maker.image(), disk, settings.hours if target.charges else None
+        ),
         bills="instance",
     )
     stopped = facts.instance is not None and facts.instance["State"]["Name"] in (
@@ -218,8 +212,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     want(
         bool(facts.host_key),
         "the instance proves its SSH host key; a tag keeps it",
-        PROVE,
-        lambda: prove(site),
+        host_key.PROVE,
+        lambda: host_key.prove(site),
+    )
+    want(
+        not (stopped and extend.over(facts)),
+        "its planned hours are over: they begin anew",
+        f"echo $END > {ending.FILE}",
+        lambda: extend.renew(site, WAIT_SECONDS),
     )
     if todo:  # refuse what could not be finished, right before the first change
         first = todo[0].do
@@ -234,21 +234,10 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
     return outcome.shown(tuple(todo), lambda: leftovers.none(site))
 
 
-def prove(site: Site) -> None:
-    """Have the instance prove its host key, and keep that as a tag. Raises CannotReach."""
-    seen = once.until_seen(
-        lambda: [f for f in (site.read_ec2(),) if f.instance and f.eip("management")]
-    )
-    if not seen:
-        raise StepFailed(
-            "EC2 does not show the instance with its address yet", next="lab.provision()"
-        )
-    facts = seen[0]
-    assert facts.instance is not None
-    instance = str(facts.instance["InstanceId"])
-    secret = userdata.secret(site.ec2, instance)
-    key = proved(site.target, facts.eip("management"), USER, secret, WAIT_SECONDS)
-    site.ec2.create_tags(Resources=[instance], Tags=[{"Key": HOST_KEY, "Value": key}])
+def again(site: Site, facts: Facts) -> str:
+    """Say why the lab's instance is made once more; "" where nobody knows of one before."""
+    found = ending.told(facts, launch.noted_end(site.target.keys))
+    return f"; {found}" if found else ""
 
 
 def image_of(site: Site, facts: Facts) -> str:
@@ -264,8 +253,12 @@ def image_of(site: Site, facts: Facts) -> str:
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     """Hold the instance, its two NICs and their addresses against the settings."""
     ec2, settings = facts.ec2, site.settings
-    state = str(ec2.instance["State"]["Name"]) if ec2.instance else "none"
-    found = [Check("instance", "running", state, state == "running", "lab.provision()")]
+    if ec2.instance:
+        state, then = str(ec2.instance["State"]["Name"]), "lab.provision()"
+    else:
+        state = ending.told(ec2, launch.noted_end(site.target.keys)) or "none"
+        then = "lab.provision()" + (" for a new one, or lab.tear_down()" if state != "none" else "")
+    found = [Check("instance", "running", state, state == "running", then)]
     for role, private in (
         ("management", settings.management_address),
         ("provider", settings.provider_address),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from osawslab.aws import ending, launch, visitors
 from osawslab.aws import facts as ec2_facts
-from osawslab.aws import visitors
 from osawslab.errors import StepNotReady
 from osawslab.host.ssh import SshHost
 from osawslab.report import Action, Check, Picture, Table
@@ -16,6 +16,7 @@ from osawslab.settings import Settings
 from osawslab.target import Target
 
 USER = "admin"  # of Debian's AMIs: https://wiki.debian.org/Cloud/AmazonEC2Image
+WAIT_SECONDS = 300.0  # a Debian AMI answers on SSH within about a minute
 
 
 class Progress(Protocol):
@@ -66,10 +67,14 @@ class Site:
         """Read the instance anew when it is asked for next."""
         self.__dict__.pop("instance", None)
 
+    def why_none(self, facts: ec2_facts.Facts) -> str:
+        """Say why there is no instance, where that is known; else "no instance"."""
+        return ending.told(facts, launch.noted_end(self.target.keys)) or "no instance"
+
     def instance_of(self, facts: ec2_facts.Facts) -> Instance:
         """Give the instance that these facts tell of."""
         if not facts.running or not facts.eip("management") or not facts.registered_mac:
-            state = facts.instance["State"]["Name"] if facts.instance else "no instance"
+            state = facts.instance["State"]["Name"] if facts.instance else self.why_none(facts)
             raise StepNotReady(
                 "there is no running instance with two NICs and an address",
                 seen=state,

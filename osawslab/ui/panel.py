@@ -6,6 +6,7 @@ Output widget loses what threads write. One panel works at a time; a click does 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from html import escape
@@ -48,6 +49,9 @@ class Steps(Protocol):
     def reset(self, step: str) -> Any:
         """Undo the step and every later one."""
 
+    def time_left(self) -> str:
+        """Say how long the lab goes on; "" where nothing ends it."""
+
 
 def panel(lab: Steps, step: str) -> Widget:
     """Make the card of a step; its last child is the HTML widget with what was said last."""
@@ -73,9 +77,10 @@ class Panel:
         self.buttons["Run"].button_style = "primary"
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.click(name))
+        self.title = Label(f"Step {step}", style={"font_weight": "bold"})
         self.card = VBox(
             [
-                Label(f"Step {step}", style={"font_weight": "bold"}),
+                self.title,
                 HBox(list(self.buttons.values()), layout=Layout(flex_flow="row wrap")),
                 self.shown,
             ],
@@ -102,6 +107,8 @@ class Panel:
         html = ""
         try:
             html = self._answer(name)
+            if name != "Hint":  # which asks nobody
+                self._tell_time_left()
         except LabError as error:
             html = failure(error)
         finally:
@@ -114,6 +121,11 @@ class Panel:
             return shown(self._call(name))
         finally:
             self.lab.progress = before
+
+    def _tell_time_left(self) -> None:
+        with contextlib.suppress(LabError):  # the answer itself is there
+            left = self.lab.time_left()
+            self.title.value = f"Step {self.step}" + (f" (time left {left})" if left else "")
 
     def _call(self, name: str) -> Any:
         if name == "Hint":

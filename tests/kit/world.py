@@ -82,7 +82,9 @@ class World:
             GroupId=self.group, IpPermissions=self.permission(protocol, port)
         )
 
-    def machine(self, address: str, kind: str = "t2.large", user_data: str = "") -> Machine:
+    def machine(
+        self, address: str, kind: str = "t2.large", user_data: str = "", **more: Any
+    ) -> Machine:
         """Run an instance at an address of subnet a or b, without a public address.
 
         Without other user data it has the world's host key.
@@ -98,6 +100,7 @@ class World:
             PrivateIpAddress=address,
             SecurityGroupIds=[self.group],
             UserData=user_data or "#cloud-config\n" + json.dumps({"ssh_keys": keys}),
+            **more,
         )["Instances"][0]
         nic = made["NetworkInterfaces"][0]
         return Machine(made["InstanceId"], nic["NetworkInterfaceId"], nic["MacAddress"], address)

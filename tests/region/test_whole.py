@@ -9,11 +9,13 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from world import Machine, World
 
+from osawslab.aws.ending import putting_off
 from osawslab.aws.userdata import user_data
 from osawslab.errors import NoPlaceToRun, StepFailed
 from osawslab.host.proof import proved
@@ -122,6 +124,30 @@ def test_it_proves_the_host_key_that_it_has_made(deep: Deep) -> None:
     world.ec2.terminate_instances(InstanceIds=[machine.id])
 
 
+def test_it_ends_itself_when_its_time_is_over(deep: Deep) -> None:
+    """Also after a reboot, and an end that is put off is a later one."""
+    world = deep.world
+    data = user_data(datetime.now(UTC) + timedelta(hours=1))
+    keys = {"InstanceInitiatedShutdownBehavior": "terminate"}
+    machine = world.machine("172.16.10.105", user_data=data, **keys)
+    [secret] = re.findall('SECRET = "(.*)"', data)
+    eip = world.eip(machine)
+    host = world.host(eip, key=proved(world.target, eip, "admin", secret, BOOT_SECONDS))
+    host.wait(BOOT_SECONDS)
+    assert host.plain("systemctl is-active osawslab-end") == "active\n"
+    world.ec2.reboot_instances(InstanceIds=[machine.id])
+    host.close()
+    host.wait(BOOT_SECONDS)
+    assert host.plain("sudo systemctl is-system-running --wait") == "running\n"
+    assert host.plain("systemctl is-active osawslab-end") == "active\n"
+    host.run(putting_off(datetime.now(UTC) + timedelta(seconds=2)))
+    host.close()
+    ids = {"InstanceIds": [machine.id]}
+    world.ec2.get_waiter("instance_terminated").wait(**ids, WaiterConfig={"Delay": 1})
+    [[found]] = [r["Instances"] for r in world.ec2.describe_instances(**ids)["Reservations"]]
+    assert found["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+
+
 def test_its_kernel_settings_of_the_network_are_its_own(deep: Deep) -> None:
     before = Path("/proc/sys/net/ipv4/ip_forward").read_text()
     deep.host.plain("sudo sysctl -q -w net.ipv4.ip_forward=1")
@@ -198,12 +224,12 @@ def test_it_can_reboot_itself(up: Deep) -> None:
 def test_one_that_powered_itself_off_stays_off_until_it_is_started(up: Deep) -> None:
     netns = up.world.netns(up.one)
     up.host.run("systemd-run --quiet systemctl poweroff")
-    until("off", lambda: netns not in up.world.region.ask("places")[0]["running"])
-    with pytest.raises(OSError, match="timed out"):
+    ids = [up.one.id]
+    up.world.ec2.get_waiter("instance_stopped").wait(InstanceIds=ids, WaiterConfig={"Delay": 1})
+    with pytest.raises(OSError, match="unreachable"):
         up.world.region.connect(up.host.address, 22, 0.5)
-    assert up.world.netns(up.one) == netns
     assert not groups("whole", netns)
-    up.world.ec2.reboot_instances(InstanceIds=[up.one.id])
+    up.world.ec2.start_instances(InstanceIds=ids)
     up.host.close()
     up.host.wait(BOOT_SECONDS)
 

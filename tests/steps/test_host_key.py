@@ -26,7 +26,7 @@ from osawslab.errors import CannotReach, StepNotReady, WrongHostKey
 from osawslab.host import proof
 from osawslab.keys import make_key
 from osawslab.region import local
-from osawslab.steps import provision
+from osawslab.steps import host_key, provision
 
 pytestmark = pytest.mark.kernel
 
@@ -281,12 +281,12 @@ def test_what_a_person_could_type_does_the_same(lab: Lab, tmp_path: Path) -> Non
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
     environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "INSTANCE": "i-1"}
-    subprocess.run(["sh", "-uc", f"MANAGEMENT_EIP=e; {provision.PROVE}"], cwd=tmp_path, env=environ)
+    subprocess.run(["sh", "-uc", f"MANAGEMENT_EIP=e; {host_key.PROVE}"], cwd=tmp_path, env=environ)
     assert (
         f"create-tags --resources i-1 --tags Key={HOST_KEY},Value={key}"
         in (tmp_path / "said").read_text()
     )
     (tmp_path / "said").unlink()
     (tmp_path / "ssh").write_text("#!/bin/sh\necho osawslab-host-key-proof 00 >&2\n")
-    subprocess.run(["sh", "-uc", f"MANAGEMENT_EIP=e; {provision.PROVE}"], cwd=tmp_path, env=environ)
+    subprocess.run(["sh", "-uc", f"MANAGEMENT_EIP=e; {host_key.PROVE}"], cwd=tmp_path, env=environ)
     assert "create-tags" not in (tmp_path / "said").read_text()

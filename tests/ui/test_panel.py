@@ -25,6 +25,7 @@ class FakeLab:
         self.calls: list[tuple[object, ...]] = []
         self.then: Callable[[], object] = lambda: None
         self.daemon = False
+        self.left = ""
 
     def _called(self, *call: object) -> None:
         self.daemon = threading.current_thread().daemon
@@ -49,6 +50,9 @@ class FakeLab:
 
     def reset(self, step: str) -> None:
         self._called("reset", step)
+
+    def time_left(self) -> str:
+        return self.left
 
 
 class Card:
@@ -238,3 +242,19 @@ def raiser(error: BaseException) -> Callable[..., object]:
         raise error
 
     return do
+
+
+def test_the_title_tells_the_time_that_is_left() -> None:
+    lab = FakeLab()
+    card = Card(lab)
+    title = card.card.children[0]
+    for left, told in (
+        ("", "Step swap_mac"),
+        ("2 h 54 min", "Step swap_mac (time left 2 h 54 min)"),
+    ):
+        lab.left = left
+        card.click("Check")
+        assert title.value == told
+    lab.left = "1 h 00 min"
+    card.click("Hint")  # asks nobody
+    assert title.value == "Step swap_mac (time left 2 h 54 min)"
