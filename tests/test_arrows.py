@@ -23,7 +23,8 @@ MAY = {
     "cloud": {*GROUND, "target", "aws", "host"},
     "observe": {*GROUND, "host"},
     "steps": {*GROUND, "target", "aws", "host", "cloud", "observe"},
-    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps"},
+    "probes": {*GROUND, "target", "aws", "host", "cloud", "steps"},
+    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps", "probes"},
     "ui": {"errors", "report", "lab"},
 }
 
