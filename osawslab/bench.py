@@ -185,7 +185,7 @@ def openstack() -> dict[str, Any] | None:
 
 
 def policy() -> dict[str, Any]:
-    """Hold the IAM policy against the calls of a whole lab, and against all that the code can ask.
+    """Hold the IAM policy against what a lab and the probes ask, and all that the code can ask.
 
     `missing` is asked for and not allowed, `unused` is allowed and never asked for.
     """
@@ -198,6 +198,7 @@ def policy() -> dict[str, Any]:
             with Lab("bench", target="local") as lab:
                 _run_all(lab)
                 lab.tear_down()
+                lab.probe()
         finally:
             local.remove("bench")
     asked, allowed = called | room.written(), room.allowed()

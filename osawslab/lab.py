@@ -187,10 +187,12 @@ class Lab(Reach):
         with Lab(**{**vars(self.settings), **given}) as lab:
             lab.progress = self.progress
             with lab._working("probe") as site:
-                found = run.run(site)
-        if not found.left:
-            target.end(lab.settings)
-        return found
+                run.begin(site)
+                try:
+                    return run.run(site)
+                finally:
+                    if run.given_back(site):
+                        target.end(lab.settings)
 
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""

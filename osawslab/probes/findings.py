@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _LONG = re.compile(r"[A-Za-z0-9+/=_-]{40,}")  # secret keys, tokens, key materia
 _MIXED = (re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]"))  # which a path is not
 _ACCOUNT = re.compile(r"(?<![\da-f-])\d{12}(?![\da-f])")
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)")
-_IPV6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
+_IPV6 = re.compile(r"(?<![0-9A-Fa-f])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}")  # 2000::/3
 _OURS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8",
                                 "169.254.0.0/16", "0.0.0.0/8", "224.0.0.0/3")))  # fmt: skip
 
@@ -42,7 +42,7 @@ def clean(text: str, spare: Iterable[str] = (), secrets: Iterable[str] = ()) -> 
     text = _ACCESS.sub("<key>", text)
     text = _LONG.sub(lambda found: _long(found[0]), text)
     text = _ACCOUNT.sub("<account>", text)
-    text = _IPV6.sub(lambda found: _ipv6(found[0]), text)
+    text = _IPV6.sub("<address>", text)
     return _IPV4.sub(lambda found: _ipv4(found[0], spared), text)
 
 
@@ -56,14 +56,6 @@ def _ipv4(text: str, spared: set[str]) -> str:
     except ValueError:
         return text
     return text if text in spared or any(address in each for each in _OURS) else "<address>"
-
-
-def _ipv6(text: str) -> str:
-    try:
-        address = IPv6Address(text)
-    except ValueError:  # a MAC, a time
-        return text
-    return text if address.is_link_local or address.is_loopback else "<address>"
 
 
 @dataclass(frozen=True)

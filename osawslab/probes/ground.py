@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from osawslab.aws import facts, once
-from osawslab.aws.inquiry import Refusal, attempt
+from osawslab.aws.inquiry import FORBIDDEN, Refusal, attempt
 from osawslab.errors import LabError
 from osawslab.host import wire
 from osawslab.host.ssh import SshHost
@@ -148,7 +148,7 @@ class Ground:
         return told
 
     def ask(self, method: str, **given: Any) -> Any:
-        """Call EC2; its answer, or its Refusal."""
+        """Call EC2; its answer, or its Refusal. Raises CouldNotTry where IAM forbids it."""
 
         def call() -> Any:
             found: list[Any] = []
@@ -159,6 +159,8 @@ class Ground:
         words = " ".join(f"{key}={value}" for key, value in given.items())
         shown = str(told) if isinstance(told, Refusal) else "accepted"
         self.said.append(Evidence("aws", f"ec2.{method} {words}", shown))
+        if isinstance(told, Refusal) and told.code in FORBIDDEN:
+            raise CouldNotTry(f"{method} is not allowed: {told}")
         return told
 
     def must(self, method: str, **given: Any) -> Any:

@@ -125,6 +125,8 @@ def refused(ground: Ground) -> Answer:
         NetworkInterfaces=nics,
         TagSpecifications=tagged,
     )
+    if isinstance(told, Refusal) and not told.code.startswith("InvalidParam"):
+        raise CouldNotTry(str(told))  # a quota, no capacity: EC2 has not come as far as that
     if isinstance(told, Refusal):
         return Answer(told.code == "InvalidParameterCombination", str(told))
     [made] = told["Instances"]
@@ -145,7 +147,8 @@ CLAIMS = (
     ),
     Claim(
         "debian-files", "Debian's AMI configures its network by netplan",
-        "files in /etc/netplan", "https://wiki.debian.org/Cloud/AmazonEC2Image", shipped,
+        "files in /etc/netplan (inferred from its other images)",
+        "https://wiki.debian.org/Cloud/AmazonEC2Image", shipped,
     ),
     Claim(
         "ena-refuses-mac", "ENA refuses a MAC change",
@@ -157,7 +160,7 @@ CLAIMS = (
     ),
     Claim(
         "ixgbevf-refuses-mac", "The SR-IOV NIC (c3, c4, m4) refuses a MAC change",
-        "Operation not permitted",
+        "Operation not permitted (inferred)",
         "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sriov-networking.html", forbidden,
     ),
     Claim(

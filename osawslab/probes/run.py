@@ -55,14 +55,24 @@ def begin(site: Site) -> None:
 
 
 def give_back(site: Site) -> Report:
-    """Give everything back, and look that nothing is left."""
+    """Give everything back, and look that nothing is left; the mark goes when that is seen."""
     site.forget()
-    return steps.run(site, "tear_down")
+    report = steps.run(site, "tear_down")
+    if report.ok:
+        (site.target.keys / MARK).unlink(missing_ok=True)
+    return report
 
 
-def run(site: Site, claims: tuple[Claim, ...] = CLAIMS) -> Findings:
-    """Try the claims. Raises PriceNotConfirmed before anything is made, and what provision does."""
-    begin(site)
+def given_back(site: Site) -> bool:
+    """Say whether nothing is left of the lab that `begin` has begun."""
+    return not (site.target.keys / MARK).exists()
+
+
+def run(site: Site) -> Findings:
+    """Try the claims in the lab that `begin` has begun, and give it back, also after Ctrl-C.
+
+    Raises what `provision` and `tear_down` raise.
+    """
     found: list[Finding] = []
     try:
         report = steps.run(site, "provision")
@@ -72,8 +82,8 @@ def run(site: Site, claims: tuple[Claim, ...] = CLAIMS) -> Findings:
                 f"the probes' lab does not hold: {failed.what}", seen=failed.seen, next=failed.next
             )
         ground = Ground(site)
-        site.progress.start("probe", len(claims))
-        for claim in claims:
+        site.progress.start("probe", len(CLAIMS))
+        for claim in CLAIMS:
             site.progress.action(claim.words, where="instance", command=claim.key)
             with steps.own_errors("probe"):
                 found.append(ground.attempt(claim))

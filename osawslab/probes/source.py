@@ -76,11 +76,11 @@ def unchecked_mac(ground: Ground) -> Answer:
 CLAIMS = (
     Claim(
         "foreign-mac-dropped", "A frame with a foreign MAC is dropped",
-        "silence, and nothing arrives", RULE, foreign_mac,
+        "silence, and nothing arrives (that it is silent is inferred)", RULE, foreign_mac,
     ),
     Claim(
         "foreign-arp-dropped", "An ARP question with a foreign MAC is dropped",
-        "silence", RULE, foreign_arp,
+        "silence (inferred)", RULE, foreign_arp,
     ),
     Claim(
         "foreign-ip-dropped", "A frame with a foreign source IP is dropped, SourceDestCheck on",
@@ -92,6 +92,6 @@ CLAIMS = (
     ),
     Claim(
         "unchecked-mac-dropped", "SourceDestCheck=off does not lift the MAC rule",
-        "silence, and nothing arrives", RULE, unchecked_mac,
+        "silence, and nothing arrives (inferred)", RULE, unchecked_mac,
     ),
 )  # fmt: skip

@@ -146,7 +146,7 @@ CLAIMS = (
     ),
     Claim(
         "no-dhcp-for-secondary", "DHCP offers no secondary private address",
-        "the primary address, whichever was asked for",
+        "the primary address, whichever was asked for (inferred)",
         "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/MultipleIP.html", dhcp,
     ),
     Claim(
