@@ -201,7 +201,7 @@ def policy() -> dict[str, Any]:
                 lab.probe()
         finally:
             local.remove("bench")
-    asked, allowed = called | room.written(), room.allowed()
+    asked, allowed = called | room.written() | room.TYPED, room.allowed()
     return {"missing": sorted(asked - allowed), "unused": sorted(allowed - asked)}
 
 

@@ -24,7 +24,7 @@ from osawslab.region import folders
 AS_ROOT = ("down", "doctor", "test", "image")  # under sudo, all else is done as the caller
 NEEDS_REGION = (
     "start", "tour", "plan", "run", "check", "reset", "ssh", "dashboard", "aws", "openstack", "env",
-    "sweep", "probe",
+    "sweep",
 )  # fmt: skip
 
 
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         caller = folders.owner()
         rooted = options.command in AS_ROOT or "openstack" in getattr(options, "section", ())
+        if options.command == "probe":  # which ends the region that it has started
+            rooted = settings_of(options).target == "local"
         if caller and not rooted:
             return as_caller(options, words, caller)
         return COMMANDS[options.command](options)

@@ -28,16 +28,22 @@ def _words(answered: bool, arrived: bool) -> str:
 
 
 def foreign_arp(ground: Ground) -> Answer:
-    """Ask who-has with a MAC that nobody has; the registered pair is answered."""
+    """Ask who-has in a frame with a MAC that nobody has; the registered pair is answered.
+
+    One of the two tells the registered MAC inside, where an answer would be sent to.
+    """
     router = ground.site.settings.provider_gateway
     ground.asked(router)
-    found = ground.exchange(
-        f"ARP who-has {router} from MAC {FOREIGN}",
-        frames.arp(FOREIGN, (FOREIGN, ground.provider.address), router),
-        frames.arp_answer(router),
-        SILENCE,
-    )
-    return Answer(not found, "answered" if found else "not answered")
+    found = [
+        ground.exchange(
+            f"ARP who-has {router} from MAC {FOREIGN}, telling {mac}",
+            frames.arp(FOREIGN, (mac, ground.provider.address), router),
+            frames.arp_answer(router),
+            SILENCE,
+        )
+        for mac in (ground.provider.mac, FOREIGN)
+    ]
+    return Answer(not any(found), "answered" if any(found) else "not answered")
 
 
 def foreign_ip(ground: Ground) -> Answer:
