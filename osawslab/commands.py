@@ -225,6 +225,7 @@ def probe(options: Namespace) -> int:
     if options.save:
         with writing(options.save):
             found.save(options.save)
+            folders.give(options.save)
     return answer(options, found.text, found.data, found.ok)
 
 

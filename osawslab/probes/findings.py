@@ -19,6 +19,9 @@ _KEYS = re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL)
 _ACCESS = re.compile(r"\b(?:AKIA|ASIA|AIDA|AROA)[A-Z0-9]{8,}\b")
 _LONG = re.compile(r"[A-Za-z0-9+/=_-]{40,}")  # secret keys, tokens, key material
 _MIXED = (re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]"))  # which a path is not
+_ARN = re.compile(r"\barn:aws[\w-]*:[^\s'\",]+")  # accounts, roles, who took them
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_HOST = re.compile(r"\bec2(?:-\d{1,3}){4}\b")  # a public address as a name
 _ACCOUNT = re.compile(r"(?<![\da-f-])\d{12}(?![\da-f])")
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)")
 _IPV6 = re.compile(r"(?<![0-9A-Fa-f])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}")  # 2000::/3
@@ -27,7 +30,7 @@ _OURS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
 
 
 def clean(text: str, spare: Iterable[str] = (), secrets: Iterable[str] = ()) -> str:
-    """Take out keys, account ids, public addresses and the user's own folder.
+    """Take out keys, accounts and who is in them, public addresses, and the user's own folder.
 
     `spare` are public addresses that say nothing about the user; `secrets` go wherever they are.
 
@@ -39,6 +42,8 @@ def clean(text: str, spare: Iterable[str] = (), secrets: Iterable[str] = ()) -> 
         text = text.replace(secret, "<secret>")
     text = _KEYS.sub("<key>", text)
     text = text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
+    text = _ARN.sub("<arn>", text)
+    text = _MAIL.sub("<mail>", _HOST.sub("<address>", text))
     text = _ACCESS.sub("<key>", text)
     text = _LONG.sub(lambda found: _long(found[0]), text)
     text = _ACCOUNT.sub("<account>", text)

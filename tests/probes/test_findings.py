@@ -22,6 +22,9 @@ SECRETS = {
     "public address": "54.210.17.3",
     "IPv6 address": "2600:1f18:abcd:1200::17",
     "home": str(Path.home()) + "/.ssh" if Path.home() != Path("/") else "54.210.17.4",
+    "public name": "ec2-54-210-17-3.compute-1",
+    "who": "alice.doe@example.org",
+    "role": "arn:aws:sts::123456789012:assumed-role/Teachers/alice",
     "known by name": "correct horse",
 }
 CLAIM = Claim("key", "words", "expected", "https://example.org", lambda _: Answer(True, ""))
