@@ -95,9 +95,10 @@ def parser() -> ArgumentParser:
     sub.add_argument("--all", action="store_true", help="end every lab of this user")
     command("doctor", "look at this machine before anything is started", "LAB doctor")
     command("preflight", "look at the account before anything is made in it", "LAB preflight")
+    _probe(command("probe", "try what is said of AWS, claim by claim", "LAB probe --target aws"))
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")
     sub.add_argument(
-        "section", nargs="*", metavar="SECTION", help="tour (if none), openstack, policy"
+        "section", nargs="*", metavar="SECTION", help="tour (if none), openstack, policy, probes"
     )
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
     sub.add_argument(
@@ -146,6 +147,13 @@ def _sweep(sub: ArgumentParser) -> None:
         default="",
         metavar="AGE",
         help="also labs whose instance is older than so many m, h or d (minutes, hours, days)",
+    )
+
+
+def _probe(sub: ArgumentParser) -> None:
+    sub.set_defaults(name="probe", instance_type="t3.small")
+    sub.add_argument(
+        "--save", type=Path, metavar="FILE", help="keep the report too: .md, else JSON"
     )
 
 

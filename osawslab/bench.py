@@ -209,7 +209,7 @@ def openstack() -> dict[str, Any] | None:
 
 
 def policy() -> dict[str, Any]:
-    """Hold the IAM policy against the calls of a whole lab, and against all that the code can ask.
+    """Hold the IAM policy against what a lab and the probes ask, and all that the code can ask.
 
     `missing` is asked for and not allowed, `unused` is allowed and never asked for.
     """
@@ -222,16 +222,40 @@ def policy() -> dict[str, Any]:
             with Lab("bench", target="local") as lab:
                 _run_all(lab)
                 lab.tear_down()
+                lab.probe()
         finally:
             local.remove("bench")
-    asked, allowed = called | room.written(), room.allowed()
+    asked, allowed = called | room.written() | room.TYPED, room.allowed()
     return {"missing": sorted(asked - allowed), "unused": sorted(allowed - asked)}
 
 
-SECTIONS: Mapping[str, Callable[[], dict[str, Any] | None]] = {
+def probes() -> list[dict[str, str]]:
+    """Try every claim about AWS on the local region: on a Nitro type, and what is left on t2.
+
+    What neither can show says why, under `seen`.
+    """
+    from osawslab.lab import Lab
+    from osawslab.probes.claim import UNTRIED
+
+    with _own_place():
+        runs = [
+            Lab(target="local").probe(instance_type=kind).data["probes"]
+            for kind in ("t3.small", "t2.large")
+        ]
+    best = [
+        next((each for each in tries if each["verdict"] != UNTRIED), tries[0])
+        for tries in zip(*runs, strict=True)
+    ]
+    keys = ("claim", "expected", "verdict", "seen", "verified_on_aws")
+    return [{key: each[key] for key in keys} for each in best]
+
+
+Section = dict[str, Any] | list[dict[str, str]] | None
+SECTIONS: Mapping[str, Callable[[], Section]] = {
     "tour": tour,
     "openstack": openstack,
     "policy": policy,
+    "probes": probes,
 }
 
 
@@ -245,7 +269,7 @@ def run(names: Sequence[str]) -> dict[str, Any]:
     return {name: SECTIONS[name]() for name in (names or ("tour",))}
 
 
-def text(found: Mapping[str, Mapping[str, Any] | None]) -> str:
+def text(found: Mapping[str, Section]) -> str:
     """Show seconds, and how often Mininet's bare network would fit in.
 
     >>> print(text({"tour": {"tour": 3.0, "mininet": 0.5}}))
@@ -258,6 +282,10 @@ def text(found: Mapping[str, Mapping[str, Any] | None]) -> str:
     for name, section in found.items():
         if section is None:
             parts.append(f"{name}: needs root")
+            continue
+        if isinstance(section, list):
+            columns = tuple(section[0])
+            parts.append(repr(Table(name, columns, tuple(tuple(r.values()) for r in section))))
             continue
         base = section.get("mininet")
         figures = {key: value for key, value in section.items() if key != "phases"}

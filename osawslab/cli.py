@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         caller = folders.owner()
         rooted = options.command in AS_ROOT or "openstack" in getattr(options, "section", ())
+        if options.command == "probe":  # which ends the region that it has started
+            rooted = settings_of(options).target == "local"
         if caller and not rooted:
             return as_caller(options, words, caller)
         return COMMANDS[options.command](options)

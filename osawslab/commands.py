@@ -10,7 +10,7 @@ from typing import Any
 from osawslab import programs, target
 from osawslab.arguments import given, lab_of, settings_of
 from osawslab.console import answer, program, say, show_json, tell
-from osawslab.errors import BadSetting
+from osawslab.errors import BadSetting, writing
 from osawslab.region import folders, local
 from osawslab.settings import Settings
 
@@ -223,6 +223,21 @@ def preflight(options: Namespace) -> int:
     return answer(options, text, room.data(found), bool(found))
 
 
+def probe(options: Namespace) -> int:
+    """Try what is said of AWS; the lab of that is given back."""
+    with lab_of(options) as lab:
+        name = lab.settings.name
+        try:
+            found = lab.probe(name, lab.settings.instance_type)
+        finally:
+            goes_on(name)
+    if options.save:
+        with writing(options.save):
+            found.save(options.save)
+            folders.give(options.save)
+    return answer(options, found.text, found.data, found.ok)
+
+
 def bench(options: Namespace) -> int:
     """Measure."""
     from osawslab import bench as room
@@ -240,8 +255,8 @@ def test(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
-    **{f.__name__: f for f in (start, tour, status, sweep, down, hint, doctor, preflight, image)},
-    "extend": extend,
+    **{f.__name__: f for f in (start, tour, status, sweep, probe, down, hint, doctor)},
+    **{f.__name__: f for f in (preflight, image, extend)},
     **{
         f.__name__: f
         for f in (programs.ssh, programs.env, programs.aws, programs.openstack, programs.region)

@@ -7,7 +7,7 @@ import fcntl
 import functools
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osawslab.aws import ending, launch
 from osawslab.aws.price import LEFT_OUT
@@ -18,6 +18,9 @@ from osawslab.steps import bill
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
+
+if TYPE_CHECKING:
+    from osawslab.probes.findings import Findings
 
 
 class Lab(Reach):
@@ -190,6 +193,25 @@ class Lab(Reach):
 
         with steps.own_errors("time_left"):
             return time_left(self._site())
+
+    def probe(self, name: str = "probe", instance_type: str = "t3.small") -> Findings:
+        """Try what is said of AWS, claim by claim, on a lab of its own that is given back.
+
+        On AWS that costs money. Raises PriceNotConfirmed before anything is made, StepNotReady.
+        """
+        from osawslab import target
+        from osawslab.probes import run
+
+        given = {"name": name, "instance_type": instance_type, "hours": run.HOURS, **run.FIXED}
+        with Lab(**{**vars(self.settings), **given}) as lab:
+            lab.progress = self.progress
+            with lab._working("probe") as site:
+                run.begin(site)
+                try:
+                    return run.run(site)
+                finally:
+                    if run.given_back(site):
+                        target.end(lab.settings)
 
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""

@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -103,6 +104,14 @@ def open_target(settings: Settings) -> Target:
 def start(settings: Settings) -> local.Region | None:
     """Start what the place needs on this machine: its region, or nothing."""
     return None if settings.target == "aws" else region_of(settings)
+
+
+def end(settings: Settings) -> None:
+    """End what this machine has of a lab whose resources are all given back."""
+    if settings.target == "aws":
+        shutil.rmtree(aws_folder(settings.name), ignore_errors=True)
+    else:
+        local.remove(settings.name)
 
 
 def region_of(settings: Settings) -> local.Region:

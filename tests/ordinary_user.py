@@ -105,7 +105,7 @@ def lab(work: Path, uid: int, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def tour(work: Path, uid: int) -> list[str]:
-    """Run the tour twice and end the lab; return what was wrong."""
+    """Run the tour twice, try the claims about AWS, end the lab; return what was wrong."""
     wrong = []
     for turn in ("first", "second"):
         result = lab(work, uid, "tour", "--json")
@@ -115,6 +115,9 @@ def tour(work: Path, uid: int) -> list[str]:
         changed = [step["name"] for step in json.loads(result.stdout)["steps"] if step["changed"]]
         if turn == "second" and changed:
             wrong.append(f"the second tour changed {', '.join(changed)}")
+    result = lab(work, uid, "probe", "--json")
+    if result.returncode:
+        wrong.append(f"the probes ended with {result.returncode}: {result.stdout}")
     result = lab(work, uid, "down")
     if result.returncode:
         wrong.append(f"down ended with {result.returncode}: {result.stdout}")

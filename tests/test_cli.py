@@ -63,6 +63,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("region faults lost slow=2 --json", {"fault": ["lost", "slow=2"], "json": True}),
         ("region connect 203.0.113.10 22", {"address": "203.0.113.10", "port": 22}),
         ("test unit tour", {"part": ["unit", "tour"]}),
+        ("probe --target aws --save r.json",
+         {"name": "probe", "instance_type": "t3.small", "save": Path("r.json")}),
         ("bench --json tour", {"section": ["tour"], "json": True}),
         ("run bogus", USAGE),
         ("run", USAGE),
@@ -237,6 +239,7 @@ class Child:
         (["start", "--no-region"], []),
         (["status"], []),
         (["hint", "networks"], []),
+        (["probe", "--target", "aws"], []),
     ],
 )
 def test_under_sudo_the_region_is_roots_and_the_rest_the_callers(

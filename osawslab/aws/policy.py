@@ -16,6 +16,8 @@ PREFIXES = {
     "ssm": "ssm", "sts": "sts",
 }  # fmt: skip
 FREE = {"sts:GetCallerIdentity"}  # "No permissions are required to perform this operation" (STS)
+# What the tear-down of a lab with an image of its own tells its owner to type, and does not do.
+TYPED = {"ec2:DeregisterImage", "ec2:DeleteSnapshot"}
 ELSEWHERE = ("region", "openstack")  # AWS's stand-in, and another cloud with methods of like names
 
 

@@ -30,7 +30,7 @@ COPY = "the copy of 2026-01-19"
 COPY_REGION = "us-east-1"
 TYPES = {
     "t2.large": "0.0928", "t2.xlarge": "0.1856", "t2.2xlarge": "0.3712",
-    "t3.large": "0.0832", "t3.xlarge": "0.1664", "t3.2xlarge": "0.3328",
+    "t3.small": "0.0208", "t3.large": "0.0832", "t3.xlarge": "0.1664", "t3.2xlarge": "0.3328",
     "t3a.large": "0.0752", "t3a.xlarge": "0.1504",
     "m4.large": "0.1", "m4.xlarge": "0.2",
     "m5.large": "0.096", "m5.xlarge": "0.192", "m5.2xlarge": "0.384",
