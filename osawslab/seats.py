@@ -28,12 +28,12 @@ from osawslab.errors import (
     StepFailed,
     StepNotReady,
 )
-from osawslab.keys import key_file
 from osawslab.lab import Lab
 from osawslab.report import Table
 from osawslab.settings import Settings
 from osawslab.steps import bill, census, provision
 from osawslab.steps import run as steps
+from osawslab.steps.account import NOTE
 from osawslab.steps.census import Line, Resident
 from osawslab.steps.site import Site
 from osawslab.target import aws_folder
@@ -193,8 +193,11 @@ def make(lab: Lab, count: int, learners: list[str], upto: str, say: Say) -> Clas
 
 
 def taken(have: Mapping[str, Resident], wanted: Mapping[str, str]) -> None:
-    """Refuse names of labs that were made elsewhere. Raises StepNotReady."""
-    foreign = [name for name in wanted if name in have and not key_file(aws_folder(name)).exists()]
+    """Refuse names of labs that were made elsewhere. Raises StepNotReady.
+
+    Where one was made, its account is noted before anything else.
+    """
+    foreign = [name for name in wanted if name in have and not (aws_folder(name) / NOTE).exists()]
     if foreign:
         raise StepNotReady(
             "there are seats of these names already, and they were made on another machine",
@@ -272,7 +275,7 @@ def give_back(lab: Lab, named: bool, say: Say) -> Class:
             here = {
                 path.stem: None
                 for path in site.target.keys.parent.glob(f"{lab.settings.name}-[0-9][0-9].aws")
-                if key_file(path).exists()
+                if (path / NOTE).exists()
             }
             found = sorted({**of_class(site), **here})
             if not named:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +181,14 @@ def test_a_class_from_its_first_seat_to_the_empty_proof(
     found = seats.make(lab, COUNT, ["ann", "bob müller"], "provision", quiet)
     assert found.ok, found.text
     assert [row.line.learner for row in found.rows] == ["ann", "bob müller", "", "", "", ""]
-    before = ec2.describe_instances()["Reservations"]
-    again = seats.make(lab, COUNT, [], "provision", quiet)  # nothing is asked for, or made
-    assert again.ok
-    assert [row.line.learner for row in again.rows][:2] == ["ann", "bob müller"]
-    assert ec2.describe_instances()["Reservations"] == before
+    nobody = new_lab("room")._site()  # has agreed to nothing, and nothing is asked for
+    have = seats.of_class(nobody)
+    assert seats.agreed(nobody, have, NAMES) == Decimal("0.42")
+    with pytest.raises(PriceNotConfirmed):
+        seats.agreed(nobody, have, [*NAMES, "room-07"])
 
     # The table, for people and for programs.
-    assert cli.main(["seats", "--json"]) == 0
+    assert cli.main(["seats", "--name", "room", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [each["seat"] for each in told["seats"]] == NAMES
     assert all(0 < each["seconds_left"] < 4 * 3600 for each in told["seats"])
