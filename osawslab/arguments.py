@@ -70,7 +70,10 @@ def parser() -> ArgumentParser:
     sub.add_argument("--level", type=int, choices=(1, 2, 3), default=1, help="1 a little, 3 all")
     help = "install a real OpenStack once, and keep it: later labs start from it (needs root)"
     command("image", help, "LAB image")
-    command("status", "say what exists, and start nothing", "LAB status --json")
+    sub = command("status", "say what exists, and start nothing", "LAB status --json")
+    sub.add_argument("--all", action="store_true", help="every lab of the account, or of this user")
+    help = "make the seats of a class in an AWS account, show them, give them back"
+    _seats(command("seats", help, "LAB seats 12 --target aws --learners names.txt"))
     sub = command("extend", "let a lab that costs money live longer", "LAB extend --hours 1")
     sub.add_argument("--hours", default="1", help="so many more; default: 1")
     _sweep(command("sweep", "show what labs have left behind", "LAB sweep --older-than 8h --yes"))
@@ -155,6 +158,16 @@ def _probe(sub: ArgumentParser) -> None:
     sub.add_argument(
         "--save", type=Path, metavar="FILE", help="keep the report too: .md, else JSON"
     )
+
+
+def _seats(sub: ArgumentParser) -> None:
+    sub.add_argument("count", nargs="?", type=int, metavar="N", help="how many; none: only look")
+    sub.add_argument("--learners", type=Path, metavar="FILE", help="their names, one a line")
+    sub.add_argument(
+        "--upto", choices=STEPS[:-1], default="provision", metavar="STEP",
+        help="the last step that is done for the learners; default: provision",
+    )  # fmt: skip
+    sub.add_argument("--down", action="store_true", help="give back all that the seats have")
 
 
 def _ssh(sub: ArgumentParser) -> None:

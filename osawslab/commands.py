@@ -138,9 +138,43 @@ def extend(options: Namespace) -> int:
     return answer(options, report.text, {**room.data(report), **report.data}, report.ok)
 
 
+def seats(options: Namespace) -> int:
+    """Make, show or give back the seats of a class."""
+    from osawslab import seats as room
+    from osawslab.lab import Lab
+
+    with Lab(**{"name": "class", **given(options)}) as lab:
+        if options.down:
+            found = room.give_back(lab, bool(options.name), tell)
+        elif options.count is None:
+            found = room.look(lab)
+        else:
+            learners = room.learners(options.learners)
+            found = room.make(lab, options.count, learners, options.upto, tell)
+    return answer(options, found.text, found.data, found.ok)
+
+
+def everyone(options: Namespace, settings: Settings) -> int:
+    """Say which labs there are: in the account, or in all regions of this machine that run."""
+    from osawslab.lab import Lab
+    from osawslab.steps import census
+
+    names = [settings.name]
+    if settings.target == "local":
+        names = sorted(p.name for p in folders.state_home().glob("*") if local.find(p.name))
+    found: list[census.Line] = []
+    for name in names:
+        with Lab(**{**given(options), "name": name}) as lab:
+            found += lab.labs()
+    table = census.table("Labs", tuple(found))
+    return answer(options, repr(table), {"labs": [each.data for each in found]})
+
+
 def status(options: Namespace) -> int:
     """Say what exists; starts nothing."""
     settings = settings_of(options)
+    if options.all:
+        return everyone(options, settings)
     if settings.target == "aws":
         from osawslab import account
 
@@ -255,7 +289,7 @@ def test(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
-    **{f.__name__: f for f in (start, tour, status, sweep, probe, down, hint, doctor)},
+    **{f.__name__: f for f in (start, tour, status, seats, sweep, probe, down, hint, doctor)},
     **{f.__name__: f for f in (preflight, image, extend)},
     **{
         f.__name__: f

@@ -22,7 +22,7 @@ _PYTHON = (
     (r'\blab\.(plan|run|check|reset|hint)\("(\w+)"\)', r"{0} \1 \2"),
     (r'\blab\.shell\("([^"]*)", on="vm"\)', r"{0} ssh vm -- \1"),
     (r'\blab\.shell\("([^"]*)"\)', r"{0} ssh -- sudo \1"),
-    (r"\blab\.(status|dashboard|sweep|probe)\(\)", r"{0} \1"),
+    (r"\blab\.(status|dashboard|extend|sweep|seats|probe)\(\)", r"{0} \1"),
     (r"\blab\.sweep\(yes=True\)", r"{0} sweep --yes"),
     (r'\blab\.sweep\(yes=True, older_than="(\w+)"\)', r"{0} sweep --yes --older-than \1"),
     (r"\blab\.(\w+)\(\)", r"{0} run \1"),

@@ -14,7 +14,7 @@ from osawslab.aws.price import LEFT_OUT
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.reach import Reach
 from osawslab.report import Checks, Plan, Report, Table
-from osawslab.steps import bill
+from osawslab.steps import bill, census
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
@@ -260,6 +260,14 @@ class Lab(Reach):
             ("what", "id", "state or address", "type or MAC"),
             tuple(rows),
         )
+
+    def labs(self) -> tuple[census.Line, ...]:
+        """Say which labs the account has, whosever: how far each is, its cost, its time left.
+
+        Looked at are the settings' region, and all that labs made on this machine have been in.
+        """
+        with steps.own_errors("status"):
+            return census.take(self._site())
 
     def agree(self, *, snapshot: bool = False) -> None:
         """Raise PriceNotConfirmed where `pay_up_to` does not cover the lab, and an image of it."""

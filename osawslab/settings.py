@@ -58,6 +58,7 @@ class Settings:
     ssh_proxy: str = ""  # on AWS: OpenSSH's ProxyCommand with %h and %p; "": straight
     pay_up_to: Decimal = Decimal(0)  # on AWS: USD for all the planned hours together
     hours: Decimal = Decimal(4)  # planned
+    learner: str = ""  # who has this lab, for a table of many: a tag of its instance
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -85,6 +86,12 @@ class Settings:
                     seen=repr(getattr(self, name)),
                     next=f"{name} = {toml(allowed[0])}",
                 )
+        if not re.fullmatch(r"[\w +=.:/@-]{0,64}", self.learner):  # EC2 guide, "Tag restrictions"
+            raise BadSetting(
+                "learner is 64 letters, digits, spaces and + - = . _ : / @ at most",
+                seen=repr(self.learner),
+                next='learner = "ann"',
+            )
         if not 0 < self.hours <= MONTH:
             raise BadSetting(
                 f"hours is the planned time: more than 0, and {MONTH} at most",

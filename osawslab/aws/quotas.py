@@ -25,6 +25,14 @@ VPCS = Quota("vpc", "L-F678F1CE", 5)  # VPCs per Region
 VCPUS = Quota("ec2", "L-1216C47A", 0)  # Running On-Demand Standard instances
 
 
+@dataclass(frozen=True)
+class Room(Row):
+    """A quota, held against what is needed of it."""
+
+    needed: int = 0
+    left: int = 0
+
+
 def limit(inquiry: Inquiry, quota: Quota) -> tuple[int, str]:
     """Give how many there may be and who says so; (0, "") where nobody does."""
     told = inquiry.ask(
@@ -52,19 +60,22 @@ def _room(inquiry: Inquiry, quota: Quota, what: str, needed: int, used: int, rid
         f" --service-code {quota.service} --quota-code {quota.code}"
         f" --desired-value {used + needed}"
     )
-    return Row(
+    return Room(
         what,
         expected,
         f"{left} left: {used} of {most} in use ({source})",
         needed <= left,
         f"{rid}; or {raised}",
         fatal=not source.startswith("AWS's default"),
+        needed=needed,
+        left=left,
     )
 
 
-def addresses(inquiry: Inquiry) -> Row:
-    """Elastic IPs: one for each NIC."""
-    needed = len({"management", "provider"} - set(inquiry.have.addresses))
+def addresses(inquiry: Inquiry, needed: int | None = None) -> Row:
+    """Elastic IPs: one for each NIC of the lab, or as many as are needed."""
+    if needed is None:
+        needed = len({"management", "provider"} - set(inquiry.have.addresses))
     found = inquiry.ask("ec2", "describe_addresses")
     if isinstance(found, Refusal):
         return unknown("Elastic IPs", f"{needed} more", found)
@@ -76,10 +87,11 @@ def addresses(inquiry: Inquiry) -> Row:
     )  # fmt: skip
 
 
-def vpcs(inquiry: Inquiry) -> Row:
-    """VPCs: one; the default VPC counts."""
+def vpcs(inquiry: Inquiry, needed: int | None = None) -> Row:
+    """VPCs: one for the lab, or as many as are needed; the default VPC counts."""
     found = inquiry.every("describe_vpcs", "Vpcs")
-    needed = int(inquiry.have.vpc is None)
+    if needed is None:
+        needed = int(inquiry.have.vpc is None)
     if isinstance(found, Refusal):
         return unknown("VPCs", f"{needed} more", found)
     return _room(
@@ -88,8 +100,8 @@ def vpcs(inquiry: Inquiry) -> Row:
     )  # fmt: skip
 
 
-def vcpus(inquiry: Inquiry) -> Row:
-    """vCPUs of running On-Demand Standard instances: those of the instance type."""
+def vcpus(inquiry: Inquiry, instances: int = 1) -> Row:
+    """vCPUs of running On-Demand Standard instances: those of so many of the instance type."""
     what, wanted = "vCPUs of On-Demand Standard instances", inquiry.settings.instance_type
     if inquiry.have.instance is not None:
         return Row(what, "none more: the lab has its own", "not asked", True)
@@ -115,6 +127,6 @@ def vcpus(inquiry: Inquiry) -> Row:
         each["InstanceType"]: each["VCpuInfo"]["DefaultVCpus"] for each in told["InstanceTypes"]
     }
     return _room(
-        inquiry, VCPUS, what, size[wanted], sum(size[kind] for kind in kinds),
+        inquiry, VCPUS, what, size[wanted] * instances, sum(size[kind] for kind in kinds),
         "aws ec2 stop-instances stops one that may, or take a smaller instance_type",
     )  # fmt: skip

@@ -12,7 +12,6 @@ from osawslab.region.inventory import Inventory, Nic
 from osawslab.region.wire import Ec2Error, Form, listed, members, truth
 
 POOL = [f"203.0.113.{last}" for last in range(10, 128)]  # TEST-NET-3, RFC 5737
-QUOTA = 5  # EC2-VPC Elastic IPs per region: "Amazon VPC quotas"
 
 
 def taken(inventory: Inventory, subnet: str) -> set[str]:
@@ -170,9 +169,7 @@ def unassign(inventory: Inventory, call: Form) -> None:
 
 
 def allocate(inventory: Inventory, call: Form) -> None:
-    """Choose the lowest free Elastic IP, five at most."""
-    if len(inventory.eips) >= QUOTA:
-        raise Ec2Error("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+    """Choose the lowest free Elastic IP."""
     used = {eip.public for eip in inventory.eips.values()}
     wanted = call.get("Address")
     if wanted is not None and (wanted in used or wanted not in POOL):

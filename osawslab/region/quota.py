@@ -4,42 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from osawslab.region import addresses
+from osawslab.region.addresses import POOL
 from osawslab.region.inventory import Inventory
 from osawslab.region.wire import Ec2Error, Form
 
 # Default quotas per region: "Amazon VPC quotas". The default VPC counts.
-VPCS = 5
-GATEWAYS = 5
-TOLD = {  # Service Quotas' codes: service, quota -> name and value
-    ("ec2", "L-0263D0A3"): ("EC2-VPC Elastic IPs", addresses.QUOTA),
-    ("vpc", "L-F678F1CE"): ("VPCs per Region", VPCS),
-    ("vpc", "L-A4707A72"): ("Internet gateways per Region", GATEWAYS),
+ADDRESSES = ("ec2", "L-0263D0A3")  # Service Quotas' codes: service, quota
+VPCS = ("vpc", "L-F678F1CE")
+GATEWAYS = ("vpc", "L-A4707A72")
+NAMES = {
+    ADDRESSES: "EC2-VPC Elastic IPs",
+    VPCS: "VPCs per Region",
+    GATEWAYS: "Internet gateways per Region",
 }
+MOST = dict.fromkeys(NAMES, 5)  # of this region; more when it is asked for, until it ends
 
 
 def told(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer Service Quotas' GetServiceQuota for what is limited here; refuse the rest."""
-    if operation != "GetServiceQuota":
+    """Answer Service Quotas for what is limited here; refuse the rest.
+
+    More is granted at once, where AWS may take days. With more VPCs go more gateways ("Amazon VPC
+    quotas": the two are bound to each other).
+    """
+    if operation not in ("GetServiceQuota", "RequestServiceQuotaIncrease"):
         raise Ec2Error(
             "UnknownOperationException",
-            f"The local region answers GetServiceQuota, not {operation}.",
+            "The local region answers GetServiceQuota and RequestServiceQuotaIncrease,"
+            f" not {operation}.",
         )
-    service, code = str(asked.get("ServiceCode")), str(asked.get("QuotaCode"))
-    if (service, code) not in TOLD:
+    key = (str(asked.get("ServiceCode")), str(asked.get("QuotaCode")))
+    if key not in MOST:
         raise Ec2Error("NoSuchResourceException", "The local region has no such quota.")
-    name, value = TOLD[service, code]
-    return {
-        "Quota": {
-            "ServiceCode": service,
-            "QuotaCode": code,
-            "QuotaName": name,
-            "Value": float(value),
-            "Unit": "None",
-            "Adjustable": False,
-            "GlobalQuota": False,
-        }
-    }
+    about = {"ServiceCode": key[0], "QuotaCode": key[1], "QuotaName": NAMES[key], "Unit": "None"}
+    if operation == "GetServiceQuota":
+        more: dict[str, Any] = {"Value": float(MOST[key]), "Adjustable": True, "GlobalQuota": False}
+        return {"Quota": {**about, **more}}
+    wanted = int(asked["DesiredValue"])
+    if wanted <= MOST[key]:
+        raise Ec2Error(
+            "IllegalArgumentException",
+            "You must provide a quota value greater than the current quota value.",
+        )
+    for each in (VPCS, GATEWAYS) if key == VPCS else (key,):
+        MOST[each] = max(MOST[each], wanted)
+    more = {"Id": "local", "DesiredValue": float(wanted), "Status": "APPROVED"}
+    return {"RequestedQuota": {**about, **more}}
 
 
 def check(inventory: Inventory, call: Form) -> None:
@@ -49,13 +58,18 @@ def check(inventory: Inventory, call: Form) -> None:
         rule(inventory, call)
 
 
+def _allocate(inventory: Inventory, call: Form) -> None:
+    if len(inventory.eips) >= min(MOST[ADDRESSES], len(POOL)):
+        raise Ec2Error("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+
+
 def _create_vpc(inventory: Inventory, call: Form) -> None:
-    if len(inventory.vpcs) >= VPCS:
+    if len(inventory.vpcs) >= MOST[VPCS]:
         raise Ec2Error("VpcLimitExceeded", "The maximum number of VPCs has been reached.")
 
 
 def _create_gateway(inventory: Inventory, call: Form) -> None:
-    if len(inventory.gateways) >= GATEWAYS:
+    if len(inventory.gateways) >= MOST[GATEWAYS]:
         raise Ec2Error(
             "InternetGatewayLimitExceeded",
             "The maximum number of internet gateways has been reached.",
@@ -140,6 +154,7 @@ def _delete_nic(inventory: Inventory, call: Form) -> None:
 
 
 RULES = {
+    "AllocateAddress": _allocate,
     "CreateVpc": _create_vpc,
     "CreateInternetGateway": _create_gateway,
     "DeleteVpc": _delete_vpc,

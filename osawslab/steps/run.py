@@ -15,6 +15,7 @@ from osawslab.steps import (
     provider_nic,
     provision,
     publish_vm,
+    reached,
     refusals,
     see_the_drop,
     swap_mac,
@@ -95,7 +96,9 @@ def run(site: Site, step: str) -> Report:
     chapter = chapter_of(site, step)
     with own_errors(step):
         facts = chapter.read(site)
-        return _report(site, step, tuple(chapter.plan(site, facts)), facts)
+        report = _report(site, step, tuple(chapter.plan(site, facts)), facts)
+        reached.note(site, TOUR, step, report.ok)
+        return report
 
 
 def undo(site: Site, step: str) -> tuple[Action, ...]:
@@ -105,6 +108,7 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
         facts = getattr(chapter, "look", chapter.read)(site)
         actions = tuple(chapter.undo(site, facts))
         apply(site, f"reset {step}", actions)
+        reached.note(site, TOUR, step, ok=False)
         return actions
 
 

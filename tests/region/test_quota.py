@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from osawslab.region import quota
+from osawslab.region.wire import Ec2Error
+
 Lab = Any  # conftest's
 
 
@@ -174,3 +177,24 @@ def test_service_quotas_refuses_the_rest(
     with pytest.raises(ClientError) as caught:
         getattr(region.client("service-quotas", key), call)(**how)
     assert caught.value.response["Error"]["Code"] == code
+
+
+def test_more_is_granted_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in quota.MOST:
+        monkeypatch.setitem(quota.MOST, key, 5)  # as it was, afterwards
+    with pytest.raises(ClientError, match="AddressLimitExceeded"):
+        six_eips(lab)
+    assert quota.told(
+        "RequestServiceQuotaIncrease",
+        {"ServiceCode": "ec2", "QuotaCode": "L-0263D0A3", "DesiredValue": 6},
+    )["RequestedQuota"]["Status"] == "APPROVED"  # fmt: skip
+    lab.eip()
+    with pytest.raises(ClientError, match="AddressLimitExceeded"):
+        lab.eip()
+    asked = {"ServiceCode": "vpc", "QuotaCode": "L-F678F1CE", "DesiredValue": 9}
+    quota.told("RequestServiceQuotaIncrease", asked)
+    assert quota.told("GetServiceQuota", {**asked, "QuotaCode": "L-A4707A72"})["Quota"][
+        "Value"
+    ] == 9  # fmt: skip
+    with pytest.raises(Ec2Error, match="greater than the current"):
+        quota.told("RequestServiceQuotaIncrease", asked)
