@@ -1,44 +1,70 @@
-"""Refuse what there is too much of, and to delete what is still in use, as EC2 does."""
+"""Refuse what there is too much of, and to delete what is still in use, as EC2 does.
+
+Service Quotas tells the same figures.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from osawslab.region import addresses
 from osawslab.region.inventory import Inventory
-from osawslab.region.wire import Ec2Error, Form
+from osawslab.region.motoadapter import Moto
+from osawslab.region.wire import Ec2Error, Form, listed
 
 # Default quotas per region: "Amazon VPC quotas". The default VPC counts.
 VPCS = 5
 GATEWAYS = 5
+VCPUS = 32  # AWS raises a new account's with its use: "EC2 On-Demand Instance quotas"
+STANDARD = re.compile(r"(?:[acdhimrtz]|im|is)\d")  # the families that share it: the same page
 TOLD = {  # Service Quotas' codes: service, quota -> name and value
     ("ec2", "L-0263D0A3"): ("EC2-VPC Elastic IPs", addresses.QUOTA),
+    ("ec2", "L-1216C47A"): (
+        "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
+        VCPUS,
+    ),
     ("vpc", "L-F678F1CE"): ("VPCs per Region", VPCS),
     ("vpc", "L-A4707A72"): ("Internet gateways per Region", GATEWAYS),
+}
+NAMES = {
+    "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
+    "vpc": "Amazon Virtual Private Cloud (Amazon VPC)",
 }
 
 
 def told(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer Service Quotas' GetServiceQuota for what is limited here; refuse the rest."""
-    if operation != "GetServiceQuota":
-        raise Ec2Error(
-            "UnknownOperationException",
-            f"The local region answers GetServiceQuota, not {operation}.",
-        )
+    """Answer Service Quotas for what is limited here, all on one page; refuse the rest."""
     service, code = str(asked.get("ServiceCode")), str(asked.get("QuotaCode"))
-    if (service, code) not in TOLD:
-        raise Ec2Error("NoSuchResourceException", "The local region has no such quota.")
+    known = {key: _quota(*key) for key in TOLD}
+    match operation:
+        case "ListServices":
+            return {"Services": [{"ServiceCode": k, "ServiceName": v} for k, v in NAMES.items()]}
+        case "GetServiceQuota" | "GetAWSDefaultServiceQuota":
+            if (service, code) not in known:
+                raise Ec2Error("NoSuchResourceException", "The local region has no such quota.")
+            return {"Quota": known[service, code]}
+        case "ListServiceQuotas" | "ListAWSDefaultServiceQuotas":
+            if service not in NAMES:
+                raise Ec2Error("NoSuchResourceException", "The local region has no such service.")
+            return {"Quotas": [each for key, each in known.items() if key[0] == service]}
+    raise Ec2Error(
+        "UnknownOperationException",
+        f"The local region lists and gets quotas, and does not answer {operation}.",
+    )
+
+
+def _quota(service: str, code: str) -> dict[str, Any]:
     name, value = TOLD[service, code]
     return {
-        "Quota": {
-            "ServiceCode": service,
-            "QuotaCode": code,
-            "QuotaName": name,
-            "Value": float(value),
-            "Unit": "None",
-            "Adjustable": False,
-            "GlobalQuota": False,
-        }
+        "ServiceCode": service,
+        "ServiceName": NAMES[service],
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": float(value),
+        "Unit": "None",
+        "Adjustable": False,
+        "GlobalQuota": False,
     }
 
 
@@ -52,6 +78,33 @@ def check(inventory: Inventory, call: Form) -> None:
 def _create_vpc(inventory: Inventory, call: Form) -> None:
     if len(inventory.vpcs) >= VPCS:
         raise Ec2Error("VpcLimitExceeded", "The maximum number of VPCs has been reached.")
+
+
+def _run_instances(inventory: Inventory, call: Form) -> None:
+    _vcpus(inventory, [call.get("InstanceType", "m1.small")] * int(call["MaxCount"]))
+
+
+def _start_instances(inventory: Inventory, call: Form) -> None:
+    asked = [inventory.machines[each] for each in listed(call, "InstanceId")]
+    _vcpus(inventory, [each.type for each in asked if each.state == "stopped"])
+
+
+def _vcpus(inventory: Inventory, more: list[str]) -> None:
+    """Count what runs and what would; EC2 API, "Error codes", "VcpuLimitExceeded"."""
+    running = [each.type for each in inventory.machines.values() if each.state == "running"]
+    standard = [STANDARD.match(each) is not None for each in more]
+    if any(standard) and sum(map(_size, [*running, *more])) > VCPUS:
+        raise Ec2Error(
+            "VcpuLimitExceeded",
+            f"You have requested more vCPU capacity than your current vCPU limit of {VCPUS} "
+            "allows for the instance bucket that the specified instance type belongs to. Please "
+            "visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this "
+            "limit.",
+        )
+
+
+def _size(kind: str) -> int:
+    return Moto.vcpus(kind) if STANDARD.match(kind) else 0
 
 
 def _create_gateway(inventory: Inventory, call: Form) -> None:
@@ -140,6 +193,8 @@ def _delete_nic(inventory: Inventory, call: Form) -> None:
 
 
 RULES = {
+    "RunInstances": _run_instances,
+    "StartInstances": _start_instances,
     "CreateVpc": _create_vpc,
     "CreateInternetGateway": _create_gateway,
     "DeleteVpc": _delete_vpc,
