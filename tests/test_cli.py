@@ -57,6 +57,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("sweep", {"yes": False, "older_than": ""}),
         ("sweep --yes --older-than 8h --json", {"yes": True, "older_than": "8h", "json": True}),
         ("env", {}),
+        ("export --name a", {"format": "cloudformation", "name": "a"}),
+        ("export --format terraform", USAGE),
         ("doctor --json", {"json": True}),
         ("region rules --name a", {"what": "rules", "name": "a"}),
         ("region connect 203.0.113.10 22", {"address": "203.0.113.10", "port": 22}),
