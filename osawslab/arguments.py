@@ -89,6 +89,11 @@ def parser() -> ArgumentParser:
     help, example = "run OpenStack's own client in the lab", "LAB openstack network agent list"
     sub = command("openstack", help, example, json=False)
     sub.add_argument("words", nargs="...", metavar="WORD", help="what the client is asked")
+    help = "write what provision makes as a template; asks nothing of AWS"
+    sub = command("export", help, "LAB export --format cloudformation > lab.json", json=False)
+    sub.add_argument(
+        "--format", choices=("cloudformation",), default="cloudformation", help="the only one"
+    )
     _region(commands)
     sub = command(
         "down",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -272,6 +273,16 @@ def probe(options: Namespace) -> int:
     return answer(options, found.text, found.data, found.ok)
 
 
+def export(options: Namespace) -> int:
+    """Write what provision makes as a CloudFormation template; makes and asks nothing."""
+    from osawslab.aws.template import template
+    from osawslab.steps import bill
+
+    settings = settings_of(options)
+    sys.stdout.write(json.dumps(template(settings, bill.gigabytes(settings)), indent=2) + "\n")
+    return 0
+
+
 def bench(options: Namespace) -> int:
     """Measure."""
     from osawslab import bench as room
@@ -297,5 +308,6 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     },
     "dashboard": programs.dashboard,
     "bench": bench,
+    "export": export,
     "test": test,
 }

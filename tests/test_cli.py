@@ -64,6 +64,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("sweep", {"yes": False, "older_than": ""}),
         ("sweep --yes --older-than 8h --json", {"yes": True, "older_than": "8h", "json": True}),
         ("env", {}),
+        ("export --name a", {"format": "cloudformation", "name": "a"}),
+        ("export --format terraform", USAGE),
         ("doctor --json", {"json": True}),
         ("region rules --name a", {"what": "rules", "name": "a"}),
         ("region faults", {"what": "faults", "fault": []}),

@@ -157,6 +157,12 @@ class Moto:
         net = facts["NetworkInfo"]
         return net["MaximumNetworkInterfaces"], net["Ipv4AddressesPerInterface"]
 
+    @staticmethod
+    def vcpus(kind: str) -> int:
+        """Give an instance type's vCPUs; 0 where there is no such type."""
+        facts = types.INSTANCE_TYPES.get(kind)
+        return int(facts["VCpuInfo"]["DefaultVCpus"]) if facts else 0
+
     def inventory(self) -> Inventory:
         """Read everything into values."""
         held = self.backend

@@ -1,45 +1,82 @@
-"""Refuse what there is too much of, and to delete what is still in use, as EC2 does."""
+"""Refuse what there is too much of, and to delete what is still in use, as EC2 does.
+
+Service Quotas tells the same figures.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from osawslab.region.addresses import POOL
 from osawslab.region.inventory import Inventory
-from osawslab.region.wire import Ec2Error, Form
+from osawslab.region.motoadapter import Moto
+from osawslab.region.wire import Ec2Error, Form, listed
 
 # Default quotas per region: "Amazon VPC quotas". The default VPC counts.
 ADDRESSES = ("ec2", "L-0263D0A3")  # Service Quotas' codes: service, quota
+VCPUS = ("ec2", "L-1216C47A")
 VPCS = ("vpc", "L-F678F1CE")
 GATEWAYS = ("vpc", "L-A4707A72")
 NAMES = {
     ADDRESSES: "EC2-VPC Elastic IPs",
+    VCPUS: "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
     VPCS: "VPCs per Region",
     GATEWAYS: "Internet gateways per Region",
 }
-MOST = dict.fromkeys(NAMES, 5)  # of this region; more when it is asked for, until it ends
+# Of this region; more when it is asked for, until it ends. AWS raises a new account's vCPUs with
+# its use: "EC2 On-Demand Instance quotas".
+MOST = {ADDRESSES: 5, VCPUS: 32, VPCS: 5, GATEWAYS: 5}
+STANDARD = re.compile(r"(?:[acdhimrtz]|im|is)\d")  # the families that share it: the same page
+SERVICES = {
+    "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
+    "vpc": "Amazon Virtual Private Cloud (Amazon VPC)",
+}
 
 
 def told(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer Service Quotas for what is limited here; refuse the rest.
+    """Answer Service Quotas for what is limited here, all on one page; refuse the rest.
 
     More is granted at once, where AWS may take days. With more VPCs go more gateways ("Amazon VPC
     quotas": the two are bound to each other).
     """
-    if operation not in ("GetServiceQuota", "RequestServiceQuotaIncrease"):
-        raise Ec2Error(
-            "UnknownOperationException",
-            "The local region answers GetServiceQuota and RequestServiceQuotaIncrease,"
-            f" not {operation}.",
-        )
-    key = (str(asked.get("ServiceCode")), str(asked.get("QuotaCode")))
-    if key not in MOST:
-        raise Ec2Error("NoSuchResourceException", "The local region has no such quota.")
-    about = {"ServiceCode": key[0], "QuotaCode": key[1], "QuotaName": NAMES[key], "Unit": "None"}
-    if operation == "GetServiceQuota":
-        more: dict[str, Any] = {"Value": float(MOST[key]), "Adjustable": True, "GlobalQuota": False}
-        return {"Quota": {**about, **more}}
-    wanted = int(asked["DesiredValue"])
+    service = str(asked.get("ServiceCode"))
+    key = (service, str(asked.get("QuotaCode")))
+    match operation:
+        case "ListServices":
+            return {"Services": [{"ServiceCode": k, "ServiceName": v} for k, v in SERVICES.items()]}
+        case "GetServiceQuota" | "GetAWSDefaultServiceQuota" | "RequestServiceQuotaIncrease":
+            if key not in MOST:
+                raise Ec2Error("NoSuchResourceException", "The local region has no such quota.")
+            if operation == "RequestServiceQuotaIncrease":
+                return {"RequestedQuota": _more(key, int(asked["DesiredValue"]))}
+            return {"Quota": _quota(key)}
+        case "ListServiceQuotas" | "ListAWSDefaultServiceQuotas":
+            if service not in SERVICES:
+                raise Ec2Error("NoSuchResourceException", "The local region has no such service.")
+            return {"Quotas": [_quota(each) for each in MOST if each[0] == service]}
+    raise Ec2Error(
+        "UnknownOperationException",
+        f"The local region lists, gets and raises quotas, and does not answer {operation}.",
+    )
+
+
+def _about(key: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "ServiceCode": key[0],
+        "ServiceName": SERVICES[key[0]],
+        "QuotaCode": key[1],
+        "QuotaName": NAMES[key],
+        "Unit": "None",
+    }
+
+
+def _quota(key: tuple[str, str]) -> dict[str, Any]:
+    more = {"Value": float(MOST[key]), "Adjustable": True, "GlobalQuota": False}
+    return {**_about(key), **more}
+
+
+def _more(key: tuple[str, str], wanted: int) -> dict[str, Any]:
     if wanted <= MOST[key]:
         raise Ec2Error(
             "IllegalArgumentException",
@@ -47,8 +84,7 @@ def told(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
         )
     for each in (VPCS, GATEWAYS) if key == VPCS else (key,):
         MOST[each] = max(MOST[each], wanted)
-    more = {"Id": "local", "DesiredValue": float(wanted), "Status": "APPROVED"}
-    return {"RequestedQuota": {**about, **more}}
+    return {**_about(key), "Id": "local", "DesiredValue": float(wanted), "Status": "APPROVED"}
 
 
 def check(inventory: Inventory, call: Form) -> None:
@@ -66,6 +102,33 @@ def _allocate(inventory: Inventory, call: Form) -> None:
 def _create_vpc(inventory: Inventory, call: Form) -> None:
     if len(inventory.vpcs) >= MOST[VPCS]:
         raise Ec2Error("VpcLimitExceeded", "The maximum number of VPCs has been reached.")
+
+
+def _run_instances(inventory: Inventory, call: Form) -> None:
+    _vcpus(inventory, [call.get("InstanceType", "m1.small")] * int(call["MaxCount"]))
+
+
+def _start_instances(inventory: Inventory, call: Form) -> None:
+    asked = [inventory.machines[each] for each in listed(call, "InstanceId")]
+    _vcpus(inventory, [each.type for each in asked if each.state == "stopped"])
+
+
+def _vcpus(inventory: Inventory, more: list[str]) -> None:
+    """Count what runs and what would; EC2 API, "Error codes", "VcpuLimitExceeded"."""
+    running = [each.type for each in inventory.machines.values() if each.state == "running"]
+    standard = [STANDARD.match(each) is not None for each in more]
+    if any(standard) and sum(map(_size, [*running, *more])) > MOST[VCPUS]:
+        raise Ec2Error(
+            "VcpuLimitExceeded",
+            f"You have requested more vCPU capacity than your current vCPU limit of {MOST[VCPUS]} "
+            "allows for the instance bucket that the specified instance type belongs to. Please "
+            "visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this "
+            "limit.",
+        )
+
+
+def _size(kind: str) -> int:
+    return Moto.vcpus(kind) if STANDARD.match(kind) else 0
 
 
 def _create_gateway(inventory: Inventory, call: Form) -> None:
@@ -155,6 +218,8 @@ def _delete_nic(inventory: Inventory, call: Form) -> None:
 
 RULES = {
     "AllocateAddress": _allocate,
+    "RunInstances": _run_instances,
+    "StartInstances": _start_instances,
     "CreateVpc": _create_vpc,
     "CreateInternetGateway": _create_gateway,
     "DeleteVpc": _delete_vpc,

@@ -65,6 +65,22 @@ def vpc_with(call: str, **how: Any) -> Callable[[Lab], object]:
     return delete
 
 
+def too_many_vcpus(lab: Lab) -> None:
+    """The lab's own t2.large has 2 of 32."""
+    lab.run(InstanceType="t3.2xlarge", SubnetId=lab.b, MinCount=3, MaxCount=3)
+    lab.run(InstanceType="t3.2xlarge", SubnetId=lab.b)
+
+
+def start_too_many(lab: Lab) -> None:
+    lab.ec2.stop_instances(InstanceIds=[lab.i])
+    lab.run(InstanceType="t3.2xlarge", SubnetId=lab.b, MinCount=4, MaxCount=4)
+    lab.ec2.start_instances(InstanceIds=[lab.i])
+
+
+VCPUS = (
+    "VcpuLimitExceeded",
+    "You have requested more vCPU capacity than your current vCPU limit of 32 allows for .*",
+)
 VPC_IN_USE = ("DependencyViolation", "The vpc 'vpc-.*' has dependencies and cannot be deleted.")
 REFUSALS = {
     "a VPC with a subnet": (vpc_with("create_subnet", CidrBlock="10.0.0.0/24"), *VPC_IN_USE),
@@ -79,6 +95,8 @@ REFUSALS = {
         "AddressLimitExceeded",
         "The maximum number of addresses has been reached.",
     ),
+    "more vCPUs than 32": (too_many_vcpus, *VCPUS),
+    "starting with more vCPUs than 32": (start_too_many, *VCPUS),
     "the sixth VPC": (
         sixth("vpc", CidrBlock="10.0.0.0/16"),
         "VpcLimitExceeded",
@@ -152,7 +170,12 @@ def test_an_empty_vpc_is_deleted(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("service", "code", "value"),
-    [("ec2", "L-0263D0A3", 5), ("vpc", "L-F678F1CE", 5), ("vpc", "L-A4707A72", 5)],
+    [
+        ("ec2", "L-0263D0A3", 5),
+        ("ec2", "L-1216C47A", 32),
+        ("vpc", "L-F678F1CE", 5),
+        ("vpc", "L-A4707A72", 5),
+    ],
 )
 def test_service_quotas_tells_what_is_refused_above(
     region: Any, service: str, code: str, value: int
@@ -160,14 +183,18 @@ def test_service_quotas_tells_what_is_refused_above(
     quotas = region.client("service-quotas")
     told = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
     assert (told["Value"], told["QuotaCode"]) == (value, code)
+    pages = quotas.get_paginator("list_service_quotas").paginate(ServiceCode=service)
+    assert told in [each for page in pages for each in page["Quotas"]]
+    assert service in [each["ServiceCode"] for each in quotas.list_services()["Services"]]
 
 
 @pytest.mark.parametrize(
     ("call", "how", "key", "code"),
     [
-        ("get_service_quota", {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"}, "AKIALAB",
+        ("get_service_quota", {"ServiceCode": "ec2", "QuotaCode": "L-0DA4ABF3"}, "AKIALAB",
          "NoSuchResourceException"),
-        ("list_services", {}, "AKIALAB", "UnknownOperationException"),
+        ("list_service_quotas", {"ServiceCode": "s3"}, "AKIALAB", "NoSuchResourceException"),
+        ("get_association_for_service_quota_template", {}, "AKIALAB", "UnknownOperationException"),
         ("list_services", {}, "AKIASTRANGER", "UnrecognizedClientException"),
     ],
 )  # fmt: skip
