@@ -1,4 +1,6 @@
-"""The parts of `test`: lint, types, unit, tour, nbval, browser, openstack. They need the checkout.
+"""The parts of `test`: lint, types, unit, tour, nbval, browser, clients, openstack.
+
+They need the checkout.
 
 One more, tempest, runs only when it is named: it takes long, and asks what the others do not need.
 A part that could not run says NOT RUN and why. The status is 1 when a part failed, else 3 when
@@ -120,7 +122,7 @@ def types(run: Run) -> str:
 def unit(run: Run) -> str:
     """Run the tests and the examples in docstrings."""
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules")
-    apart = [f"--ignore={each}" for each in ("tests/browser", *WHOLE)]
+    apart = [f"--ignore={each}" for each in ("tests/browser", "tests/clients", *WHOLE)]
     return _all(run.python(*words, "osawslab", "tests", *apart))
 
 
@@ -173,6 +175,14 @@ def browser(run: Run) -> str:
     return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser"))
 
 
+def clients(run: Run) -> str:
+    """Use programs that others wrote, boto3's waiters and the AWS CLI, on the local region."""
+    lacking = [package for _, package in machine.missing_for_tests(["clients"])]
+    if lacking:
+        raise NotRun(machine.install_command(lacking))
+    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/clients"))
+
+
 def openstack(run: Run) -> str:
     """Install a real OpenStack on an instance that is a whole Debian, and take the tour on it."""
     _whole()
@@ -196,7 +206,7 @@ def _whole() -> None:
 
 
 PARTS: Mapping[str, Callable[[Run], str]] = {
-    part.__name__: part for part in (lint, types, unit, tour, nbval, browser, openstack)
+    part.__name__: part for part in (lint, types, unit, tour, nbval, browser, clients, openstack)
 }
 
 NAMED: Mapping[str, Callable[[Run], str]] = {"tempest": tempest}  # no part of all

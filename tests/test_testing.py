@@ -50,11 +50,11 @@ def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(
 @pytest.mark.parametrize(
     ("parts", "chosen"),
     [
-        ([], "lint types unit tour nbval browser openstack"),
-        (["unit", "all"], "lint types unit tour nbval browser openstack"),
+        ([], "lint types unit tour nbval browser clients openstack"),
+        (["unit", "all"], "lint types unit tour nbval browser clients openstack"),
         (["nbval", "lint", "nbval"], "nbval lint"),
         (["tempest"], "tempest"),
-        (["tempest", "all"], "lint types unit tour nbval browser openstack tempest"),
+        (["tempest", "all"], "lint types unit tour nbval browser clients openstack tempest"),
     ],
 )
 def test_all_parts_run_unless_some_are_named(parts: list[str], chosen: str) -> None:

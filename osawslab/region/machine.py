@@ -92,6 +92,7 @@ BROWSER = {
 # What a part of `test` needs besides: part -> package -> a file of it.
 TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
     "browser": BROWSER,
+    "clients": {"awscli": "usr/bin/aws"},
     "openstack": {
         **BROWSER,
         "mmdebstrap": "usr/bin/mmdebstrap",

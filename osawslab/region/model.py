@@ -27,6 +27,8 @@ IDS = {
     "SubnetId": ("subnet", "InvalidSubnetID.Malformed"),
     "VpcId": ("vpc", "InvalidVpcID.Malformed"),
 }
+# Filters that EC2 takes and does not list: amazon.aws's ec2_vpc_net and ec2_vpc_subnet ask so.
+ALSO = {"DescribeVpcs": {"cidr-block"}, "DescribeSubnets": {"cidr-block"}}
 
 
 def reads(action: str) -> bool:
@@ -90,4 +92,4 @@ def _filters(model: Any, action: str) -> frozenset[str]:
     if "Filters" not in shape.members:
         return frozenset()
     words = re.findall(r"<code>([^<]+)</code>", shape.members["Filters"].documentation)
-    return frozenset(words) | {"tag-key", "tag-value"}
+    return frozenset(words) | {"tag-key", "tag-value"} | ALSO.get(action, set())

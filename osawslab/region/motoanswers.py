@@ -106,6 +106,11 @@ class Answers(MotoAnswers):  # type: ignore[misc]
         machine.nics[0]._group_set = groups
         return True
 
+    def delete_network_interface(self) -> Any:
+        for eip in list(self.nic().eips.values()):  # the address stays, and leads nowhere
+            eip.lead(None, None)
+        return super().delete_network_interface()
+
     def run_instances(self) -> Any:
         result = super().run_instances()
         tags = tools.convert_tag_spec(self._get_param("TagSpecifications", []))
