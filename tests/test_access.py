@@ -66,7 +66,7 @@ def test_the_aws_cli_gets_nothing_of_the_callers(tmp_path: Path) -> None:
         check=True,
     )
     words, _, rest = done.stdout.partition("\n")
-    assert words == "ec2 describe-vpcs"
+    assert words == "--endpoint-url http://127.0.0.1:5 ec2 describe-vpcs"
     found = dict(line.split("=", 1) for line in rest.split("\0") if line)
     mine = {key: value for key, value in found.items() if key.startswith("AWS_")}
     wanted = access.variables(REGION)

@@ -60,15 +60,15 @@ def prices(region: str, wanted: Things) -> Price:
             ("ann", "running", "203.0.113.10", "verify", "2 h", "$2.56", "2.0 h (planned)"),
         ),
         (
-            (instance(ends="2026-03-01T12:30:00+00:00"),),
+            (instance(end="2026-03-01T12:30:00+00:00"),),
             ("-", "running", "-", "-", "1 h", "$1.00", "0.5 h"),
         ),
         (
-            (instance(ends="2026-03-01T11:00:00"),),  # past, and without a zone
+            (instance(end="2026-03-01T11:00:00"),),  # past, and without a zone
             ("-", "running", "-", "-", "1 h", "$1.00", "0.0 h"),
         ),
         (
-            (instance(ends="tomorrow"),),
+            (instance(end="tomorrow"),),
             ("-", "running", "-", "-", "1 h", "$1.00", "3.0 h (planned)"),
         ),
         (
