@@ -23,7 +23,9 @@ MAY = {
     "cloud": {*GROUND, "target", "aws", "host"},
     "observe": {*GROUND, "host"},
     "steps": {*GROUND, "target", "aws", "host", "cloud", "observe"},
-    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps"},
+    "reach": {*GROUND, "target", "host", "cloud", "steps"},
+    "tables": {*GROUND, "reach", "steps", "observe"},
+    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps", "tables"},
     "ui": {"errors", "report", "lab"},
 }
 
