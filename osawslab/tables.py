@@ -21,7 +21,7 @@ class Tables(Reach):
 
     def _seen(self, name: str, make: Callable[[Sight], State]) -> State:
         with steps.own_errors(name):
-            return make(sight.read(self._site()))
+            return sight.show(self._site(), make)
 
     def arp(self) -> State:
         """Show which MAC each address has: in AWS's books, of each place's own, as it learned."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Network
 
 from osawslab.aws import facts as ec2_facts
 from osawslab.cloud import handbuilt
 from osawslab.cloud.handbuilt import Cloud
-from osawslab.errors import StepFailed
+from osawslab.errors import LabError, StepFailed
 from osawslab.observe import owners, state
+from osawslab.observe.difference import State
 from osawslab.observe.owners import DHCP, Nic, Port
 from osawslab.observe.state import Sight
 from osawslab.settings import Settings
@@ -18,17 +20,24 @@ from osawslab.steps.site import Site
 def read(site: Site) -> Sight:
     """Read EC2 and the instance. Raises StepNotReady before `provision`, CannotReach."""
     instance = site.instance
+    return of(
+        handbuilt.read(instance.host, site.settings, instance.ec2.registered_mac, learned=True),
+        instance.ec2,
+    )
+
+
+def show(site: Site, make: Callable[[Sight], State]) -> State:
+    """Make a table of what is now. Raises StepFailed where a tool says what cannot be read."""
     try:
-        cloud = handbuilt.read(
-            instance.host, site.settings, instance.ec2.registered_mac, learned=True
-        )
+        return make(read(site))
+    except LabError:
+        raise
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise StepFailed(
             "the instance's tools said what cannot be read",
             seen=f"{type(error).__name__}: {error}",
-            next="look at lab.shell('ip -j addr')",
+            next='look at lab.shell("ip -j addr; ip -j route; bridge -j fdb")',
         ) from error
-    return of(cloud, instance.ec2)
 
 
 def of(cloud: Cloud, ec2: ec2_facts.Facts) -> Sight:
