@@ -70,7 +70,9 @@ def _openvswitch(host: HostFacts) -> Iterable[dict[str, Any]]:
     numbers = host.learned.get("ofports", {}).get("", "")
     ofports = told(numbers, "ovs-vsctl -f json --columns=name,ofport list Interface")
     try:
-        ports = {name: number for name, number in ofports["data"]} if ofports else {}
+        numbered = [tuple(each) for each in ofports["data"]] if ofports else []
+        # A port that does not work has no number, an empty set instead (ovsdb-server(7)).
+        ports = {name: number for name, number in numbered if isinstance(number, int)}
     except (KeyError, TypeError, ValueError):
         raise unreadable(numbers, "ovs-vsctl list Interface") from None
     for bridge, text in host.learned.get("switches", {}).items():

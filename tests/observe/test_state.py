@@ -54,6 +54,7 @@ def test_arp_has_the_books_each_places_own_and_what_it_learned() -> None:
         (["INCOMPLETE"], "", "missing"),
         (["FAILED"], ROUTER, "missing"),
         ([], "", "missing"),
+        (["NOARP"], "", "missing"),
     ],
 )
 def test_how_fresh_a_neighbour_is_stands_in_the_frame_alone(
@@ -116,6 +117,21 @@ def test_a_mac_changed_by_hand_has_another_owner(
     for mac, owner in owners.items():
         shared = nic.lower() == gateway.lower() == mac.lower()
         assert found.mac(mac) == (f"provider NIC, {owner}" if shared else owner)
+
+
+def test_only_the_vpcs_router_is_called_so() -> None:
+    given = told()
+    given["learned"]["neighbours"][""] = json.dumps(
+        [{"dst": "172.16.10.9", "dev": "eth0", "lladdr": ROUTER, "state": ["STALE"]}]
+    )
+    assert seen(given).owners.mac(ROUTER) == "unknown"
+
+
+def test_a_port_without_a_number_does_not_hide_the_others() -> None:
+    given = told()
+    data = [["phy", 2], ["eth1", ["set", []]], [CALLED.gateway, 2]]
+    given["learned"]["ofports"][""] = json.dumps({"data": data})
+    assert forwarding.fdb(seen(given)).rows == forwarding.fdb(seen()).rows
 
 
 def test_fdb_of_both_kinds_of_bridge() -> None:
