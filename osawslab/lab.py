@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 from osawslab.aws import ending, launch
 from osawslab.aws.price import LEFT_OUT
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
-from osawslab.reach import Reach
 from osawslab.report import Checks, Plan, Report, Table
 from osawslab.steps import bill, census
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
+from osawslab.tables import Tables
 
 if TYPE_CHECKING:
     from osawslab.probes.findings import Findings
 
 
-class Lab(Reach):
+class Lab(Tables):
     """One learner's everything, by name; what exists with that name is adopted.
 
     Keywords beat environment variables `OSAWSLAB_*`, which beat `lab.toml`, which beats the

@@ -25,7 +25,8 @@ MAY = {
     "steps": {*GROUND, "target", "aws", "host", "cloud", "observe"},
     "reach": {*GROUND, "target", "host", "cloud", "steps"},
     "probes": {*GROUND, "target", "aws", "host", "cloud", "steps"},
-    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps", "reach", "probes"},
+    "tables": {*GROUND, "reach", "steps", "observe"},
+    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps", "tables", "probes"},
     "ui": {"errors", "report", "lab"},
 }
 

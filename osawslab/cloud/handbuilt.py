@@ -147,15 +147,21 @@ class Cloud:
         return self.gateway
 
 
-def read(host: SshHost, settings: Settings, registered_mac: str) -> Cloud:
-    """Read the cloud from the instance, in one round trip: the hand-built or the real one."""
+def read(host: SshHost, settings: Settings, registered_mac: str, *, learned: bool = False) -> Cloud:
+    """Read the cloud from the instance, in one round trip: the hand-built or the real one.
+
+    `learned`: its neighbours and forwarding tables too, and the namespaces of the DHCP servers.
+    """
     called, real = names(settings.name, settings.vm_name), settings.cloud == "openstack"
     facts = host_facts.read(
         host,
-        netns=("qrouter-*",) if real else (called.router_netns, called.vm_netns),
+        netns=("qrouter-*", *(("qdhcp-*",) if learned else ()))
+        if real
+        else (called.router_netns, called.vm_netns),
         programs=(*PROGRAMS, "apt-get"),
         files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, NAMES, *interfaces.PATHS),
         bridges=(called.integration, settings.provider_bridge),
+        learned=learned,
     )
     if real:
         called = noted(facts.files.get(NAMES), called)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,9 @@ class HostFacts:
     ifupdown: bool
     cloud_init: bool
     ec2_net_utils: bool
+    # What `read(learned=True)` told besides, as the tools print it: "neighbours" by namespace,
+    # "switches" (Open vSwitch's forwarding tables) by bridge, and "ofports", its ports' numbers.
+    learned: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def root(self) -> Namespace:
@@ -109,6 +112,7 @@ def read(
     programs: Sequence[str] = (),
     files: Sequence[str] = (),
     bridges: Sequence[str] = (),
+    learned: bool = False,
 ) -> HostFacts:
     """Read the facts asked for, in one SSH round trip. Raises StepFailed, CannotReach."""
     given = {
@@ -116,6 +120,7 @@ def read(
         "programs": list(programs),
         "files": list(files),
         "bridges": list(bridges),
+        "learned": learned,
     }
     source = Path(probe.__file__).read_text()
     return parse(host.script(source, **given))
@@ -154,6 +159,7 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
         ifupdown=told["ifupdown"],
         cloud_init=told["cloud_init"],
         ec2_net_utils=told["ec2_net_utils"],
+        learned=told.get("learned", {}),
     )
 
 

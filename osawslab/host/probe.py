@@ -89,6 +89,29 @@ def flows(bridge: str) -> list[str]:
     return sorted(line.strip() for line in text.splitlines() if "actions" in line)
 
 
+OFPORTS = (
+    "ovs-vsctl", "--timeout=5", "-f", "json", "--columns=name,ofport", "list", "Interface",
+)  # fmt: skip
+
+
+def learned(spaces: list[str], bridges: list[str]) -> dict[str, dict[str, str]]:
+    """Read what nobody configured, as its tools print it: IPv4 neighbours, switches' tables."""
+    asked = {
+        "neighbours": {
+            name: ("ip", *(("-n", name) if name else ()), "-4", "-j", "neigh", "show")
+            for name in spaces
+        },
+        "switches": {name: ("ovs-appctl", "-T", "5", "fdb/show", name) for name in bridges},
+        "ofports": {"": OFPORTS} if bridges else {},
+    }
+    for kind in asked.values():
+        for words in kind.values():
+            begin(*words)
+    return {
+        kind: {name: output(*words) for name, words in each.items()} for kind, each in asked.items()
+    }
+
+
 def file(path: str) -> str | None:
     """Read a text file; None where there is none."""
     try:
@@ -118,13 +141,17 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     for name in ["", *wanted]:
         for words in commands(name).values():
             begin(*words)
+    switch = openvswitch()
     return {
         "programs": {name: shutil.which(name) or "" for name in given.get("programs", [])},
         "files": {path: file(path) for path in given.get("files", [])},
         "netns": netns,
         "namespaces": {name: namespace(name) for name in ["", *wanted]},
         "fdb": json.loads(output(*FDB) or "[]"),
-        "openvswitch": openvswitch(),
+        "openvswitch": switch,
+        "learned": learned(["", *wanted], list((switch or {}).get("bridges", {})))
+        if given.get("learned")
+        else {},
         # The kernel's own datapath: its module is loaded, and all of the machine's ids are ours.
         "openvswitch_module": os.path.isdir("/sys/module/openvswitch")
         and (file("/proc/self/uid_map") or "").split()[:1] == ["0"]

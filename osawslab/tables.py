@@ -1,0 +1,51 @@
+"""The state of a lab as tables, each to be compared with a later one: `before.diff(after)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from osawslab.observe import forwarding, state
+from osawslab.observe.difference import State
+from osawslab.observe.state import Sight
+from osawslab.reach import Reach
+from osawslab.steps import run as steps
+from osawslab.steps import sight
+
+
+class Tables(Reach):
+    """What is now, read anew by each call; nothing is changed.
+
+    Whose a MAC or an address is follows from facts: change one by hand, and its owner changes.
+    All raise StepNotReady before `provision`, CannotReach.
+    """
+
+    def _seen(self, name: str, make: Callable[[Sight], State]) -> State:
+        with steps.own_errors(name):
+            return sight.show(self._site(), make)
+
+    def arp(self) -> State:
+        """Show which MAC each address has: in AWS's books, of each place's own, as it learned."""
+        return self._seen("arp", state.arp)
+
+    def links(self) -> State:
+        """Show every interface: what it is, its MAC, and the NIC AWS has it registered for."""
+        return self._seen("links", state.links)
+
+    def fdb(self) -> State:
+        """Show to which port each bridge hands the frames for a MAC."""
+        return self._seen("fdb", forwarding.fdb)
+
+    def routes(self) -> State:
+        """Show the way to each network: the VPC's, the host's, the router's and the VM's."""
+        return self._seen("routes", forwarding.routes)
+
+    def nat(self) -> State:
+        """Show who translates which address: the VPC its Elastic IPs, the router by its rules."""
+        return self._seen("nat", forwarding.nat)
+
+    def drops(self) -> State:
+        """Show what the VPC dropped, by reason; where nobody can tell, the caption says so."""
+        site = self._site()
+        with steps.own_errors("drops"):
+            _ = site.instance
+            return state.drops(site.target.vantage.drops())
