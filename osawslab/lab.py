@@ -11,6 +11,7 @@ from typing import Any
 
 from osawslab.aws.price import LEFT_OUT
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
+from osawslab.observe.capture import load_capture
 from osawslab.reach import Reach
 from osawslab.report import Checks, Plan, Report, Table
 from osawslab.steps import bill
@@ -27,6 +28,7 @@ class Lab(Reach):
     """
 
     steps = steps.TOUR
+    load_capture = staticmethod(load_capture)
 
     @contextlib.contextmanager
     def _working(self, step: str) -> Iterator[Site]:

@@ -23,7 +23,7 @@ MAY = {
     "cloud": {*GROUND, "target", "aws", "host"},
     "observe": {*GROUND, "host"},
     "steps": {*GROUND, "target", "aws", "host", "cloud", "observe"},
-    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps"},
+    "lab": {*GROUND, "target", "aws", "host", "cloud", "observe", "steps"},
     "ui": {"errors", "report", "lab"},
 }
 
