@@ -9,8 +9,9 @@ from osawslab.settings import Settings
 
 if TYPE_CHECKING:
     from osawslab.lab import Lab
+    from osawslab.observe.capture import load_capture
 
-__all__ = ["Lab", "LabError", "Settings"]
+__all__ = ["Lab", "LabError", "Settings", "load_capture"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from osawslab.lab import Lab
 
         return Lab
+    if name == "load_capture":
+        from osawslab.observe.capture import load_capture
+
+        return load_capture
     raise AttributeError(name)

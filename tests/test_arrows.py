@@ -26,7 +26,7 @@ MAY = {
     "reach": {*GROUND, "target", "host", "cloud", "steps"},
     "probes": {*GROUND, "target", "aws", "host", "cloud", "steps"},
     "tables": {*GROUND, "reach", "steps", "observe"},
-    "lab": {*GROUND, "target", "aws", "host", "cloud", "steps", "tables", "probes"},
+    "lab": {*GROUND, "target", "aws", "host", "cloud", "observe", "steps", "tables", "probes"},
     "ui": {"errors", "report", "lab"},
 }
 

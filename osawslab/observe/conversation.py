@@ -1,25 +1,25 @@
 """Who says what to whom: captures and neighbour tables as rows that are the same on every run.
 
 Frames that differ only in ids, times, counts or ports that a program got by chance are one row.
-Everything else about a frame is in `frame`, a DataFrame.
+Everything else about a frame is in `Capture.frame`, a DataFrame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from osawslab.observe.pcap import BROADCAST, Frame
+import numpy as np
+
+from osawslab.observe.columns import Column
+from osawslab.observe.container import Array
 from osawslab.report import Table
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-COLUMNS = (
-    *("time", "length", "src_mac", "src_owner", "dst_mac", "dst_owner", "protocol"),
-    *("src", "sport", "dst", "dport", "says", "ident", "seq"),
-)
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+COLUMNS = ("from", "to", "protocol", "source", "destination", "says")
+SHOWN = 200  # rows of a table; a longer one is read by nobody
 SYSTEM_PORTS = 1024  # RFC 6335: below are the services' ports, never given out by chance
 USABLE = {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT", "NOARP"}  # ip-neighbour(8)
 
@@ -41,50 +41,90 @@ def owner(mac: str, owners: Mapping[str, str]) -> str:
     return "a group" if int(mac[:2], 16) & 1 else "unknown"  # IEEE 802: the group bit
 
 
-def conversation(
-    frames: Iterable[Frame],
-    *,
-    owners: Mapping[str, str],
-    verdicts: Callable[[Frame], str] | None = None,
-    caption: str,
-) -> Table:
-    """Show frames as rows in order of their first appearance, equal ones once.
+@dataclass(frozen=True)
+class Conversation:
+    """The columns of a capture, seen as who says what to whom."""
 
-    `owners` maps MACs to words; `verdicts` says what became of a frame ("passes", "dropped: mac").
-    A port is shown where it is a service's (below 1024).
-    """
-    columns = ("from", "to", "protocol", "source", "destination", "says")
-    rows = dict.fromkeys(
-        (
-            _named(each.src_mac, owners),
-            _named(each.dst_mac, owners),
-            each.protocol,
-            _address(each.src, each.sport),
-            _address(each.dst, each.dport),
-            # Where a sender pushes follows from its timing, not from what it says.
-            each.says.replace("PSH ACK", "ACK"),
-            *((verdicts(each),) if verdicts else ()),
-        )
-        for each in frames
-    )
-    return Table(caption, columns + (("verdict",) if verdicts else ()), tuple(rows))
+    columns: Mapping[str, Column]
+
+    def table(self, caption: str) -> Table:
+        """Show frames as rows in order of their first appearance, equal ones once.
+
+        A port is shown where it is a service's (below 1024); a point where there are two, a
+        verdict where there is one.
+        """
+        several = len(set(self.columns["point"].values.tolist())) > 1
+        judged = bool((self.columns["verdict"].values >= 0).any())
+        rows: dict[tuple[str, ...], None] = {}
+        for row in self._distinct():
+            said = (
+                *((self._text("point", row),) if several else ()),
+                self._named("src_mac", "src_owner", row),
+                self._named("dst_mac", "dst_owner", row),
+                self._text("protocol", row),
+                self._address("src", "sport", row),
+                self._address("dst", "dport", row),
+                self._says(row),
+                *((self._text("verdict", row),) if judged else ()),
+            )
+            rows[said] = None
+        if len(rows) > SHOWN:
+            caption = f"{caption} (the first {SHOWN} kinds of {len(rows)})"
+        names = (*(("at",) if several else ()), *COLUMNS, *(("verdict",) if judged else ()))
+        return Table(caption, names, tuple(rows)[:SHOWN])
+
+    def _distinct(self) -> list[int]:
+        """Find the first of all frames that are equal in what a row shows."""
+        columns = self.columns
+        several = "point verdict src_mac dst_mac protocol src dst says"
+        inner = " inner_src inner_dst inner_says"
+        codes = [columns[name].values for name in (several + inner).split()]
+        for name in ("sport", "dport"):
+            of = columns[name]
+            assert of.missing is not None
+            codes.append(np.where(of.missing | (of.values >= SYSTEM_PORTS), -1, of.values))
+        return sorted(_first_of_equals(codes))
+
+    def _text(self, name: str, row: int) -> str:
+        column = self.columns[name]
+        code = int(column.values[row])
+        assert column.words is not None
+        return column.words[code] if code >= 0 else ""
+
+    def _named(self, name: str, owner: str, row: int) -> str:
+        shown, whose = self._text(name, row), self._text(owner, row)
+        return f"{shown} ({whose})" if whose else shown
+
+    def _address(self, end: str, port: str, row: int) -> str:
+        column, shown = self.columns[port], self._text(end, row)
+        assert column.missing is not None
+        number = int(column.values[row])
+        if not column.missing[row] and number < SYSTEM_PORTS:
+            shown = f"{shown}:{number}"
+        name = self._text(f"{end}_name", row)
+        return f"{shown} ({name})" if name else shown
+
+    def _says(self, row: int) -> str:
+        # Where a sender pushes follows from its timing, not from what it says.
+        said = self._text("says", row).replace("PSH ACK", "ACK")
+        if inside := self._text("inner_says", row).replace("PSH ACK", "ACK"):
+            ends = filter(None, (self._text("inner_src", row), self._text("inner_dst", row)))
+            said += f": {' to '.join(ends)} {inside}".replace("  ", " ")
+        return said
 
 
-def frame(frames: Iterable[Frame], owners: Mapping[str, str]) -> DataFrame:
-    """Show every frame with everything: one row each, times in seconds since 1970."""
-    from pandas import DataFrame
-
-    rows = [
-        {
-            **vars(each),
-            "src_owner": owner(each.src_mac, owners),
-            "dst_owner": owner(each.dst_mac, owners),
-        }
-        for each in frames
-    ]
-    numbers = {"length": "int64", "time": "float64"}
-    numbers.update(dict.fromkeys(("sport", "dport", "ident", "seq"), "Int64"))  # may be missing
-    return DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
+def _first_of_equals(codes: Sequence[Array]) -> list[int]:
+    """Find the first place of each distinct row of codes; codes are -1 or more."""
+    if not len(codes[0]):
+        return []
+    key, size = np.zeros(len(codes[0]), np.int64), 1
+    for each in codes:
+        count = int(each.max()) + 2
+        if size * count >= 1 << 62:
+            key = np.unique(key, return_inverse=True)[1]
+            size = int(key.max()) + 1
+        key, size = key * count + each + 1, size * count
+    return [int(place) for place in np.unique(key, return_index=True)[1]]
 
 
 def neighbours(
@@ -115,11 +155,3 @@ def neighbours(
 def _order(row: tuple[str, ...]) -> tuple[int, int, tuple[str, ...]]:
     address = ip_address(row[0])
     return address.version, int(address), row
-
-
-def _named(mac: str, owners: Mapping[str, str]) -> str:
-    return f"{mac} ({owner(mac, owners)})" if mac else ""
-
-
-def _address(address: str, port: int | None) -> str:
-    return address if port is None or port >= SYSTEM_PORTS else f"{address}:{port}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from osawslab.cloud.handbuilt import EVIDENCE, FOLDER
 from osawslab.host.ping import Ping
-from osawslab.observe import pcap
+from osawslab.observe.capture import load_capture
 from osawslab.report import Action, Check
 from osawslab.steps import trial, work
 from osawslab.steps.site import Shown, Site
@@ -130,8 +130,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         ),
     ]
     if drops is None:
-        frames = pcap.read(done.captured) if done.captured else []
-        left = any(frame.src_mac == facts.gateway_mac for frame in frames)
+        left = bool(done.captured) and load_capture(done.captured).sent(facts.gateway_mac)
         found.append(
             Check(
                 "what became of the frames",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from osawslab.host.ping import Ping, ping
-from osawslab.observe import conversation, pcap, topology
+from osawslab.observe import conversation, topology
+from osawslab.observe.capture import load_capture
 from osawslab.report import Picture, Table
 from osawslab.steps.site import Site
 from osawslab.steps.work import Ground
@@ -53,11 +54,11 @@ def tables(facts: Ground, done: Ping, known: dict[str, str] | None = None) -> tu
     """Show the capture as a conversation, and the router's neighbours."""
     known = owners(facts, done) if known is None else known
     nic = facts.cloud.require_provider_nic()
-    frames = pcap.read(done.captured) if done.captured else []
+    caption = f"Captured on {nic.name}, the provider NIC"
     return (
-        conversation.conversation(
-            frames, owners=known, caption=f"Captured on {nic.name}, the provider NIC"
-        ),
+        load_capture(done.captured, known, caption).conversation
+        if done.captured
+        else Table(caption, conversation.COLUMNS, ()),
         conversation.neighbours(done.neighbours, known, "Neighbours of the router (ARP table)"),
     )
 

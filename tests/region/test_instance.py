@@ -13,7 +13,7 @@ from world import Box
 from osawslab.errors import CannotReach, StepFailed
 from osawslab.host import interfaces
 from osawslab.keys import key_file
-from osawslab.observe import pcap
+from osawslab.observe.capture import load_capture
 from osawslab.region import local
 
 BIG = 3_000_000
@@ -107,7 +107,7 @@ def test_tcpdump_writes_a_capture(box: Box) -> None:
     )
     got = io.BytesIO()
     box.host.connection().get("/tmp/seen.pcap", got)
-    assert [frame.protocol for frame in pcap.read(got.getvalue())] == ["ICMP", "ICMP"]
+    assert load_capture(got.getvalue()).columns["protocol"].texts() == ["ICMP", "ICMP"]
 
 
 def test_its_processes_are_its_own(box: Box) -> None:

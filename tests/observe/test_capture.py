@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import os
 import struct
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from osawslab.errors import BadCapture
-from osawslab.observe.pcap import BROADCAST, read
+from osawslab.observe.capture import Capture, load_capture
+from osawslab.observe.columns import COLUMNS
+from osawslab.observe.conversation import BROADCAST
 
 # One ping, a TCP connection to a closed port and a datagram to another, between 172.16.20.101
 # (02:aa:00:00:00:01) and 172.16.20.1 (02:bb:00:00:00:01), as `tcpdump -U -w -` wrote them.
@@ -78,6 +83,23 @@ SAID = [  # protocol, src, dst, dport, says: the same words tcpdump prints
 ]
 
 
+def read(data: bytes) -> list[SimpleNamespace]:
+    """Give the rows of a capture, "" or None where a value is missing, times in seconds."""
+    columns = load_capture(data).columns
+    rows = []
+    for row in range(len(columns["time"].values)):
+        values: dict[str, Any] = {}
+        for name, column in columns.items():
+            value = column.values[row].item() if name != "data" else column.values[row]
+            if column.words is not None:
+                value = column.words[value] if value >= 0 else ""
+            elif column.missing is not None and column.missing[row]:
+                value = None
+            values[name] = value / 1e9 if name == "time" else value
+        rows.append(SimpleNamespace(**values))
+    return rows
+
+
 def recorded(name: str) -> bytes:
     return base64.b64decode(RECORDED[name])
 
@@ -141,7 +163,7 @@ def test_recordings_say_what_tcpdump_says(name: str) -> None:
 def test_byte_orders_and_units(order: str, magic: int, time: float) -> None:
     (frame,) = read(capture(ipv4(1, ECHO), order=order, magic=magic))
     assert (frame.time, frame.length, frame.says) == (
-        pytest.approx(time, abs=1e-10),
+        pytest.approx(time, abs=1e-12),
         42,
         "echo request",
     )
@@ -210,6 +232,14 @@ def test_frames_made_by_hand(data: bytes, wanted: dict[str, Any]) -> None:
         (ipv4(1, b"", options=bytes(8))[:36], "other", "cut off in the IPv4 header"),
         (ipv4(1, ECHO)[:38], "ICMP", "cut off in the ICMP header"),
         (ipv4(6, SYN)[:44], "TCP", "cut off in the TCP header"),
+        (ipv4(6, SYN)[:53], "TCP", "cut off in the TCP header"),
+        (ipv4(6, SYN[:12] + b"\x40" + SYN[13:]), "TCP", "broken TCP header"),
+        (ipv4(17, struct.pack("!HHHH", 1, 2, 7, 0)), "UDP", "broken UDP header"),
+        (
+            ipv4(17, struct.pack("!HHHH", 1, 4789, 12, 0) + bytes(4)),
+            "UDP",
+            "cut off in the VXLAN header",
+        ),
         (ipv4(17, b"\x00" * 4), "UDP", "cut off in the UDP header"),
         (ethernet(0x0800, b"\x65" + bytes(40)), "other", "broken IPv4 header"),
         (ethernet(0x0800, b"\x42" + bytes(40)), "other", "broken IPv4 header"),
@@ -219,7 +249,8 @@ def test_frames_made_by_hand(data: bytes, wanted: dict[str, Any]) -> None:
 )
 def test_broken_frames_become_rows(data: bytes, protocol: str, says: str) -> None:
     broken, whole = read(capture(data, ipv4(1, ECHO)))
-    assert (broken.protocol, broken.says) == (protocol, says)
+    assert (broken.protocol, broken.says, broken.broken) == (protocol, says, True)
+    assert not whole.broken
     assert whole.says == "echo request"
 
 
@@ -236,6 +267,7 @@ def test_every_cut_of_a_recording_is_read() -> None:
         frames = read(data[:size])
         ended = frames and "the capture ends inside" in frames[-1].says
         assert frames[: -1 if ended else None] == whole[: len(frames) - bool(ended)]
+        assert not ended or frames[-1].broken
         assert len(frames) < len(whole) or ended
 
 
@@ -259,11 +291,10 @@ def test_a_cooked_capture_without_addresses() -> None:
 @pytest.mark.parametrize(
     ("data", "what", "seen"),
     [
-        (b"", "no classic capture", "no bytes"),
-        (recorded("ether")[:23], "no classic capture", "23 bytes that begin with d4 c3 b2 a1"),
-        (bytes.fromhex("0a0d0d0a") + bytes(40), "no classic capture", "0a 0d 0d 0a"),
-        (b"tcpdump: eth1: No such device", "no classic capture", "29 bytes"),
-        (capture(link=239), "kind of link", "link type 239; known are 1, 113, 276"),
+        (b"", "no capture", "no bytes"),
+        (recorded("ether")[:23], "no capture", "23 bytes that begin with d4 c3 b2 a1"),
+        (bytes.fromhex("0a0d0d0a") + bytes(20), "no capture", "0a 0d 0d 0a"),
+        (b"tcpdump: eth1: No such device", "no capture", "29 bytes"),
     ],
 )
 def test_what_is_no_capture_is_refused(data: bytes, what: str, seen: str) -> None:
@@ -275,3 +306,164 @@ def test_what_is_no_capture_is_refused(data: bytes, what: str, seen: str) -> Non
 
 def test_a_capture_without_frames_is_empty() -> None:
     assert read(capture()) == []
+
+
+def test_another_kind_of_link_is_bytes() -> None:
+    (frame,) = read(capture(b"\x01\x02", link=239))
+    assert (frame.says, frame.data, frame.broken) == ("link type 239", b"\x01\x02", False)
+
+
+@pytest.mark.parametrize(
+    ("link", "header"),
+    [(101, b""), (12, b""), (228, b""), (0, b"\x02\0\0\0"), (0, b"\0\0\0\x02")],
+)
+def test_links_without_addresses(link: int, header: bytes) -> None:
+    (frame,) = read(capture(header + ipv4(1, ECHO)[14:], link=link))
+    assert (frame.says, frame.src, frame.src_mac) == ("echo request", US, "")
+
+
+def test_an_impossible_length_ends_the_capture_in_a_row() -> None:
+    data = bytearray(capture(*[ipv4(1, ECHO)] * 3))
+    struct.pack_into("<I", data, 24 + 16 + 42 + 8, 0xFFFFFFF0)
+    first, last = read(bytes(data))
+    assert (first.says, first.broken) == ("echo request", False)
+    assert (last.says.partition(":")[0], last.broken) == (
+        "a record with an impossible length",
+        True,
+    )
+
+
+def test_a_patched_libpcap_has_longer_headers() -> None:
+    header = struct.pack("<IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 262144, 1)
+    frame = ipv4(1, ECHO)
+    record = struct.pack("<IIIIIHBB", 5, 0, len(frame), len(frame), 2, 0x0800, 0, 0) + frame
+    assert [each.says for each in read(header + record * 2)] == ["echo request"] * 2
+
+
+INNER = ethernet(0x0800, ipv4(6, SYN)[14:])
+VXLAN = ipv4(17, struct.pack("!HHHHII", 5000, 4789, 0, 0, 0x08000000, 42 << 8) + INNER)
+
+
+def test_a_frame_inside_vxlan() -> None:
+    frame, cut = read(capture(VXLAN, VXLAN[: 14 + 20 + 16 + 20]))
+    assert (frame.protocol, frame.vni, frame.says, frame.dport) == ("UDP", 42, "VXLAN 42", 4789)
+    inner = {name.removeprefix("inner_"): value for name, value in vars(frame).items()
+             if name.startswith("inner_")}  # fmt: skip
+    assert inner == {
+        "src_mac": A, "dst_mac": B, "vlan": None, "protocol": "TCP", "src": US, "dst": GATEWAY,
+        "says": "SYN", "ident": None, "sport": 40000, "dport": 522, "seq": 9, "flags": 2,
+    }  # fmt: skip
+    assert (cut.says, cut.inner_says, cut.broken) == (
+        "VXLAN 42", "cut off in the IPv4 header", True,
+    )  # fmt: skip
+
+
+def test_the_numbers_of_headers() -> None:
+    segment = struct.pack("!HHIIBBHHH", 1, 2, 3, 4, 0x50, 0x18, 5, 0, 0) + b"abc"
+    tcp, udp, arp_, echo, tagged = read(
+        capture(
+            ipv4(6, segment),
+            ipv4(17, struct.pack("!HHHH", 1, 2, 12, 0) + b"abcd"),
+            ethernet(0x0806, arp(2)),
+            ipv4(1, ECHO, fragment=0x4000),
+            ethernet(0x0806, arp(2), tags=bytes.fromhex("88a8000781000005")),
+        )
+    )
+    assert (tcp.seq, tcp.ack, tcp.flags, tcp.window, tcp.payload) == (3, 4, 0x18, 5, 3)
+    assert (tcp.ttl, tcp.ip_id, tcp.ip_protocol, tcp.fragment, tcp.ethertype) == (64, 7, 6, 0, 2048)
+    assert (udp.payload, udp.sport, udp.dport) == (4, 1, 2)
+    assert (arp_.arp_operation, arp_.arp_src_mac, arp_.arp_dst_mac, arp_.ttl) == (
+        2, A, "00:00:00:00:00:00", None,
+    )  # fmt: skip
+    assert (echo.icmp_type, echo.icmp_code, echo.data) == (8, 0, None)
+    assert (tagged.vlan, tagged.inner_vlan, tagged.ethertype) == (7, 5, 0x0806)
+
+
+def test_what_no_column_names_are_bytes() -> None:
+    unknown, long = read(capture(ethernet(0x88CC, b"\x02\x07"), ethernet(0x88CC, bytes(100))))
+    assert (unknown.data, long.data) == (b"\x02\x07", bytes(64))
+
+
+def test_many_windows_are_one_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = recorded("ether")
+    whole = read(data)
+    for window in (40, 64, 100, 257):
+        monkeypatch.setattr("osawslab.observe.container.WINDOW", window)
+        assert read(data) == whole
+
+
+def mixed() -> Capture:
+    return load_capture(recorded("ether"), {A.upper(): "provider NIC", GATEWAY: "VPC router"}, "On")
+
+
+def test_the_frame_has_the_types_that_are_documented() -> None:
+    for capture_ in (mixed(), load_capture(capture())):
+        assert {name: str(each) for name, each in capture_.frame.dtypes.items()} == {
+            name: each.dtype for name, each in COLUMNS.items()
+        }
+    assert [row[:2] for row in mixed().meaning.rows] == [
+        (name, each.dtype) for name, each in COLUMNS.items()
+    ]
+    assert all(each.words for each in COLUMNS.values())
+
+
+def test_owners_are_beside_addresses() -> None:
+    frame = mixed().frame
+    assert frame["src_owner"].tolist()[:2] == ["provider NIC", "unknown"]
+    assert frame["dst_owner"].tolist()[:2] == ["everybody", "provider NIC"]
+    assert frame["dst_name"].iloc[0] == "VPC router"
+    assert frame["src_name"].isna().iloc[0]
+    assert mixed().named({B: "somebody"}).frame["src_owner"].tolist()[:2] == ["unknown", "somebody"]
+    assert mixed().sent(A)
+    assert not mixed().sent(BROADCAST)
+
+
+def test_a_capture_shows_the_conversation() -> None:
+    lines = repr(mixed()).splitlines()
+    assert lines[0] == "On"
+    assert lines[2].split("  ")[0] == f"{A} (provider NIC)"
+    assert len(lines) == 2 + len(SAID)
+    assert mixed()._repr_html_().count("<tr>") == 1 + len(SAID)
+
+
+def test_what_was_saved_is_read_again(tmp_path: Path) -> None:
+    said = ["dropped: mac", "", "delivered"] + [""] * 5
+    first = mixed().judged(said)
+    path = first.save(tmp_path / "seen.pcapng")
+    again = load_capture(path, {A: "provider NIC", GATEWAY: "VPC router"}, "On")
+    assert again.frame["verdict"].tolist()[0:3:2] == ["dropped: mac", "delivered"]
+    assert first.frame.drop(columns="point").equals(again.frame.drop(columns="point"))
+    assert [again.raw(row) for row in range(8)] == [first.raw(row) for row in range(8)]
+    assert os.listdir(tmp_path) == ["seen.pcapng"]
+    assert "verdict" in repr(again).splitlines()[1]
+
+
+def test_some_frames_in_another_order(tmp_path: Path) -> None:
+    some = mixed().take([3, 0])
+    assert some.frame["says"].tolist() == ["echo reply", f"who-has {GATEWAY} tell {US}"]
+    assert some.raw(1) == mixed().raw(0)
+    again = load_capture(some.save(tmp_path / "some.pcapng"))
+    assert again.frame["says"].tolist() == some.frame["says"].tolist()
+    assert again.take(again.frame["time"].argsort(kind="stable")).raw(0) == mixed().raw(0)
+
+
+def test_a_file_that_has_changed_is_not_read_as_if_it_had_not(tmp_path: Path) -> None:
+    path = tmp_path / "seen.pcap"
+    path.write_bytes(recorded("ether"))
+    seen = load_capture(str(path))
+    path.write_bytes(recorded("nano"))
+    with pytest.raises(BadCapture, match="changed"):
+        seen.raw(0)
+    with pytest.raises(BadCapture, match="changed"):
+        seen.save(tmp_path / "other.pcapng")
+    assert os.listdir(tmp_path) == ["seen.pcap"]
+
+
+def test_what_cannot_be_read_or_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadCapture, match="cannot be read") as caught:
+        load_capture(tmp_path / "none.pcap")
+    assert caught.value.seen == "No such file or directory"
+    with pytest.raises(BadCapture, match="cannot be read"):
+        load_capture(tmp_path)
+    with pytest.raises(BadCapture, match="cannot be written"):
+        mixed().save(tmp_path / "none" / "seen.pcapng")

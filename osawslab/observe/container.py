@@ -1,0 +1,210 @@
+"""Where the frames of a capture lie: pcap and pcapng, read window by window.
+
+A capture file is one of two containers of frames: the classic pcap (pcap-savefile(5)) or pcapng
+(IETF draft-ietf-opsawg-pcapng). Both are read as batches: some bytes of the file, and arrays that
+say where in them each frame begins, how much of it was captured, when, and at which point.
+Memory is bounded by the window, whatever a length field says.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osawslab.errors import BadCapture
+
+Array = NDArray[Any]
+WINDOW = 8 << 20  # bytes that are looked at at once
+LONGEST = 262_144  # bytes of a frame: MAXIMUM_SNAPLEN of libpcap's pcap-int.h
+PAD = bytes(64)  # so that a whole header can be fetched at any byte of a window
+NO_TIME = np.iinfo(np.int64).min  # what pandas and numpy call NaT
+LAST_SECOND = 9_223_372_036  # of what int64 can count in nanoseconds
+
+# pcap-savefile(5): the magic number gives the byte order and ticks in a second; the last two are
+# of a libpcap that Alexey Kuznetsov had patched, with 8 more bytes in a record's header.
+MAGIC = {
+    b"\xd4\xc3\xb2\xa1": ("<", 10**6, 16),
+    b"\xa1\xb2\xc3\xd4": (">", 10**6, 16),
+    b"\x4d\x3c\xb2\xa1": ("<", 10**9, 16),
+    b"\xa1\xb2\x3c\x4d": (">", 10**9, 16),
+    b"\x34\xcd\xb2\xa1": ("<", 10**6, 24),
+    b"\xa1\xb2\xcd\x34": (">", 10**6, 24),
+}
+CAPTURE_AGAIN = "tcpdump --immediate-mode -U -i eth1 -w FILE"
+
+# What is wrong with the container around a frame; a frame's number in here is 0 when nothing is.
+TROUBLES = (
+    "",
+    "the capture ends inside this frame",
+    "the capture ends inside a record's header",
+    "a record with an impossible length: nothing after it can be read",
+    "longer than the block it is in",
+    "of an interface that the capture does not describe",
+    "the capture ends inside a block",
+)
+ENDS_IN_FRAME, ENDS_IN_HEADER, IMPOSSIBLE, OVERLONG, NOWHERE, ENDS_IN_BLOCK = range(1, 7)
+
+
+@dataclass(frozen=True)
+class Point:
+    """An interface that was captured: its name ("" where the file has none), its link type."""
+
+    name: str
+    link: int  # LINKTYPE_ of tcpdump.org/linktypes.html
+    snaplen: int = 0  # bytes; 0: whole frames
+    ticks: int = 10**6  # in a second
+    offset: int = 0  # seconds to add to each time
+
+
+@dataclass
+class Batch:
+    """Some frames, in the order of the file. All arrays have one element a frame."""
+
+    data: bytes  # a window of the file, and PAD
+    base: int  # where in the file the window begins
+    start: Array  # int64: where in `data` the frame begins
+    captured: Array  # int64, bytes that are there
+    length: Array  # int64, bytes on the wire
+    time: Array  # int64, nanoseconds since 1970, or NO_TIME
+    point: Array  # int64, index of its Point, -1 where unknown
+    trouble: Array  # uint8, index into TROUBLES
+    direction: Array | None = None  # uint8: 0 unknown, 1 in, 2 out
+    comments: dict[int, str] = field(default_factory=dict)  # by place in the batch
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class Window:
+    """A file, of which a piece is in memory: `data` begins at `base` in the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.data = b""
+        self.base = 0
+        self.ended = False
+
+    def move(self, at: int, need: int = 0) -> None:
+        """Forget what is before `at` in the window, and read on: `need` bytes at least."""
+        kept = self.data[at:]
+        self.base += at
+        read = self.file.read(max(WINDOW, need - len(kept)))
+        self.ended = not read
+        self.data = kept + read if kept else read
+
+
+def fields(data: bytes, kind: str) -> Array:
+    """Give the number at each byte of `data`, aligned or not: kind ">u4", "<u2", …."""
+    size = np.dtype(kind).itemsize
+    return np.ndarray((max(0, len(data) - size + 1),), kind, data, 0, (1,))
+
+
+def nanoseconds(ticks: Array, unit: int, offset: int = 0) -> Array:
+    """Turn uint64 counts of 1/unit seconds into int64 nanoseconds since 1970, else NO_TIME."""
+    if unit >= 1 << 64:
+        seconds, rest = np.zeros_like(ticks), np.zeros_like(ticks)
+    else:
+        seconds, rest = ticks // np.uint64(unit), ticks % np.uint64(unit)
+        while unit > 1 << 34:  # else rest * 10^9 does not fit in 64 bits
+            step = 10 if unit % 10 == 0 else 2
+            unit, rest = unit // step, rest // np.uint64(step)
+        rest = rest * np.uint64(10**9) // np.uint64(unit)
+    whole = seconds.astype(np.float64) + offset
+    fits = (np.abs(whole) < LAST_SECOND) & (seconds < LAST_SECOND * 4)
+    total = (seconds.astype(np.int64) + np.int64(offset)) * 10**9 + rest.astype(np.int64)
+    return np.where(fits, total, NO_TIME)
+
+
+def batches(file: BinaryIO, points: list[Point]) -> Iterator[Batch]:
+    """Read a capture; `points` gets each interface when it is described.
+
+    Raises BadCapture where the bytes are no capture.
+    """
+    from osawslab.observe import pcapng
+
+    window = Window(file)
+    window.move(0)
+    start = window.data[:4]
+    if start == pcapng.SECTION and len(window.data) >= 28:
+        yield from pcapng.blocks(window, points)
+    elif start in MAGIC and len(window.data) >= 24:
+        yield from _records(window, points, *MAGIC[start])
+    else:
+        size = len(window.data)
+        begin = f"bytes that begin with {start.hex(' ')}"
+        raise BadCapture(
+            "these bytes are no capture",
+            seen=f"{size} {begin}" if 0 < size < WINDOW else begin if size else "no bytes",
+            next=CAPTURE_AGAIN,
+        )
+
+
+def _records(
+    window: Window, points: list[Point], order: str, unit: int, size: int
+) -> Iterator[Batch]:
+    link = struct.unpack_from(order + "I", window.data, 20)[0] & 0xFFFF  # above: the FCS's length
+    points.append(Point("", link, ticks=unit))
+    at, going, last = 24, True, NO_TIME
+    while going:
+        data = window.data + PAD
+        heads = np.fromiter(_heads(data, at, len(window.data) - size, order, size), np.int64)
+        number = fields(data, order + "u4")
+        captured = number[heads + 8].astype(np.int64)
+        trouble = np.zeros(len(heads), np.uint8)
+        ends = heads + size + captured
+        if len(absurd := np.flatnonzero(captured > LONGEST)):
+            stop = int(absurd[0])
+            heads, captured, trouble = heads[: stop + 1], captured[: stop + 1], trouble[: stop + 1]
+            ends = ends[: stop + 1]
+            captured[stop], trouble[stop], going = 0, IMPOSSIBLE, False
+        elif len(heads) and ends[-1] > len(window.data):
+            if window.ended:
+                captured[-1] = len(window.data) - heads[-1] - size
+                trouble[-1] = ENDS_IN_FRAME
+            else:
+                ends, heads, captured, trouble = ends[:-1], heads[:-1], captured[:-1], trouble[:-1]
+        at = int(ends[-1]) if len(ends) else at
+        seconds = number[heads].astype(np.uint64)
+        ticks = seconds * np.uint64(unit) + number[heads + 4].astype(np.uint64)
+        batch = Batch(
+            data,
+            window.base,
+            heads + size,
+            captured,
+            number[heads + 12].astype(np.int64),
+            nanoseconds(ticks, unit),
+            np.zeros(len(heads), np.int64),
+            trouble,
+        )
+        last = int(batch.time[-1]) if len(batch) else last
+        yield batch
+        if going and window.ended:
+            going = False
+            if at < len(window.data):
+                yield ending(window, at, last, 0, ENDS_IN_HEADER)
+        elif going:
+            window.move(at)
+            at = 0
+
+
+def _heads(data: bytes, at: int, last: int, order: str, size: int) -> Iterator[int]:
+    """Walk from record to record, as long as whole headers are there."""
+    number = struct.Struct(order + "I").unpack_from
+    while at <= last:
+        yield at
+        at += size + number(data, at + 8)[0]
+
+
+def ending(window: Window, at: int, time: int, point: int, trouble: int) -> Batch:
+    """Make the row that says why the capture ends where it does; what is left are its bytes."""
+    left = min(len(window.data) - at, LONGEST)
+    start, captured, length, when, where = (
+        np.array([each], np.int64) for each in (at, left, 0, time, point)
+    )
+    wrong = np.array([trouble], np.uint8)
+    return Batch(window.data + PAD, window.base, start, captured, length, when, where, wrong)
