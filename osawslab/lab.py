@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from osawslab.aws import ending, launch
 from osawslab.aws.price import LEFT_OUT
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
-from osawslab.observe.capture import load_capture
 from osawslab.report import Checks, Plan, Report, Table
 from osawslab.steps import bill, census
 from osawslab.steps import run as steps
@@ -32,7 +31,6 @@ class Lab(Tables):
     """
 
     steps = steps.TOUR
-    load_capture = staticmethod(load_capture)
 
     @contextlib.contextmanager
     def _working(self, step: str) -> Iterator[Site]:

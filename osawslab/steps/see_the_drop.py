@@ -12,7 +12,6 @@ from typing import Any
 
 from osawslab.cloud.handbuilt import EVIDENCE, FOLDER
 from osawslab.host.ping import Ping
-from osawslab.observe.capture import load_capture
 from osawslab.report import Action, Check
 from osawslab.steps import trial, work
 from osawslab.steps.site import Shown, Site
@@ -130,6 +129,8 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         ),
     ]
     if drops is None:
+        from osawslab.observe.capture import load_capture  # and numpy
+
         left = bool(done.captured) and load_capture(done.captured).sent(facts.gateway_mac)
         found.append(
             Check(

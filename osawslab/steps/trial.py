@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from osawslab.host.ping import Ping, ping
-from osawslab.observe import conversation, topology
-from osawslab.observe.capture import load_capture
+from osawslab.observe import topology
 from osawslab.report import Picture, Table
 from osawslab.steps.site import Site
 from osawslab.steps.work import Ground
@@ -52,6 +51,9 @@ def owners(facts: Ground, trial: Ping | None = None) -> dict[str, str]:
 
 def tables(facts: Ground, done: Ping, known: dict[str, str] | None = None) -> tuple[Table, ...]:
     """Show the capture as a conversation, and the router's neighbours."""
+    from osawslab.observe import conversation  # these two load numpy: only who looks needs it
+    from osawslab.observe.capture import load_capture
+
     known = owners(facts, done) if known is None else known
     nic = facts.cloud.require_provider_nic()
     caption = f"Captured on {nic.name}, the provider NIC"
