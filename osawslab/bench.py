@@ -250,12 +250,25 @@ def probes() -> list[dict[str, str]]:
     return [{key: each[key] for key in keys} for each in best]
 
 
+def captures() -> dict[str, Any]:
+    """Measure how fast a mixed capture becomes a DataFrame, beside others, and in what memory.
+
+    All readers read the same file, the slow ones its beginning; null where one is not installed.
+    `bytes_per_frame` is the most memory that was allocated at once, the file's window included.
+    """
+    from osawslab import peers
+
+    with tempfile.TemporaryDirectory(prefix="osawslab-") as folder:
+        return peers.measure(Path(folder) / "mixed.pcap")
+
+
 Section = dict[str, Any] | list[dict[str, str]] | None
 SECTIONS: Mapping[str, Callable[[], Section]] = {
     "tour": tour,
     "openstack": openstack,
     "policy": policy,
     "probes": probes,
+    "captures": captures,
 }
 
 
@@ -287,6 +300,9 @@ def text(found: Mapping[str, Section]) -> str:
             columns = tuple(section[0])
             parts.append(repr(Table(name, columns, tuple(tuple(r.values()) for r in section))))
             continue
+        if "frames_per_second" in section:
+            parts.append(repr(_readers(name, section)))
+            continue
         base = section.get("mininet")
         figures = {key: value for key, value in section.items() if key != "phases"}
         figures |= {each["name"]: each["seconds"] for each in section.get("phases", ())}
@@ -304,3 +320,18 @@ def text(found: Mapping[str, Section]) -> str:
         )
         parts.append(repr(Table(name, ("what", "seconds", "times Mininet"), rows)))
     return "\n\n".join(parts)
+
+
+def _readers(name: str, section: Mapping[str, Any]) -> Table:
+    """Show frames per second, and how many times ours that of another is."""
+    speeds = section["frames_per_second"]
+    rows = [
+        (reader, f"{speed:,.0f}", f"{speeds['osawslab'] / speed:.1f}")
+        if speed
+        else (reader, "not installed", "")
+        for reader, speed in speeds.items()
+    ]
+    caption = (
+        f"{name}: {section['frames']:,} frames, {section['bytes_per_frame']:.0f} bytes a frame"
+    )
+    return Table(caption, ("reader", "frames per second", "times slower"), tuple(rows))

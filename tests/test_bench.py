@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from osawslab import bench
+from osawslab import bench, peers
 from osawslab.errors import BadSetting
 from osawslab.region import local
 
@@ -25,3 +27,25 @@ def test_a_tour_is_measured_and_leaves_nothing(home: object) -> None:
     assert found["first_ssh"] < found["tour"]
     assert found["unchanged"] < found["tour"]
     assert local.find("bench") is None
+
+
+def test_readers_of_captures_read_the_same_frames(tmp_path: Path) -> None:
+    found = peers.measure(tmp_path / "mixed.pcap", 500)
+    assert set(found) == {"frames", "frames_per_second", "bytes_per_frame"}
+    speeds = found["frames_per_second"]
+    assert list(speeds) == ["osawslab", "struct", "dpkt", "tshark", "scapy"]
+    assert all(speed > 0 for name, speed in speeds.items() if peers.there(name))
+    for name in filter(peers.there, speeds):
+        assert peers.ask(name, tmp_path / "mixed.pcap", 500)["frames"] == 500
+    assert found["bytes_per_frame"] > 0
+
+
+def test_a_reader_that_is_not_installed_is_null_and_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(peers, "there", lambda name: name == "osawslab")
+    found = peers.measure(tmp_path / "mixed.pcap", 50)
+    assert found["frames_per_second"]["dpkt"] is None
+    said = bench.text({"captures": found})
+    assert said.splitlines()[0].startswith("captures: 50 frames, ")
+    assert said.count("not installed") == 4

@@ -46,8 +46,9 @@ TROUBLES = (
     "longer than the block it is in",
     "of an interface that the capture does not describe",
     "the capture ends inside a block",
+    "a section of another version of pcapng: nothing after it can be read",
 )
-ENDS_IN_FRAME, ENDS_IN_HEADER, IMPOSSIBLE, OVERLONG, NOWHERE, ENDS_IN_BLOCK = range(1, 7)
+ENDS_IN_FRAME, ENDS_IN_HEADER, IMPOSSIBLE, OVERLONG, NOWHERE, ENDS_IN_BLOCK, FOREIGN = range(1, 8)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from osawslab.observe.columns import INNER, Rows, names
 from osawslab.observe.container import (
     ENDS_IN_BLOCK,
     ENDS_IN_HEADER,
+    FOREIGN,
     IMPOSSIBLE,
     Array,
     Batch,
@@ -22,7 +23,7 @@ from osawslab.observe.container import (
 )
 from osawslab.observe.packets import Cursor, Known, Packets
 
-NO_FRAME = (ENDS_IN_HEADER, IMPOSSIBLE, ENDS_IN_BLOCK)  # such a row has no frame to decode
+NO_FRAME = (ENDS_IN_HEADER, IMPOSSIBLE, ENDS_IN_BLOCK, FOREIGN)  # such a row has no frame to decode
 BROADCAST = 0xFFFF_FFFF_FFFF
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD  # EtherTypes
 VLAN_TAGS = (0x8100, 0x88A8)  # 802.1Q, 802.1ad

@@ -14,6 +14,7 @@ import numpy as np
 
 from osawslab.observe.container import (
     ENDS_IN_BLOCK,
+    FOREIGN,
     IMPOSSIBLE,
     LONGEST,
     NO_TIME,
@@ -32,6 +33,7 @@ from osawslab.observe.container import (
 SECTION = b"\x0a\x0d\x0d\x0a"  # the same in both byte orders
 INTERFACE, OLD_PACKET, SIMPLE_PACKET, PACKET = 1, 2, 3, 6
 ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+VERSIONS = ((1, 0), (1, 2))  # major, minor; the latter is the same, of some writers
 LARGEST = 16 << 20  # bytes of a block, as in Wireshark's pcapng.c
 HEAD = 28  # bytes of a packet's block before its frame
 COMMENT, FLAGS = 1, 2  # options of a packet
@@ -55,13 +57,16 @@ def blocks(window: Window, points: list[Point]) -> Iterator[Batch]:
             head = struct.Struct((order or "<") + "II").unpack_from
             _, total = head(window.data, at)
             first = len(points)
-        impossible = not order or total < 12 or total % 4 or total > LARGEST
-        if impossible or at + 12 > size or at + total > size:
+        wrong = IMPOSSIBLE if not order or total < 12 or total % 4 or total > LARGEST else 0
+        if kind == 0x0A0D0D0A and not wrong and at + 16 <= size:
+            version = struct.unpack_from(order + "HH", window.data, at + 12)
+            wrong = 0 if version in VERSIONS else FOREIGN
+        if wrong or at + 12 > size or at + total > size:
             if found:
                 yield _frames(window, found, points, first, order)
                 found = []
-            if impossible or (window.ended and at < size):
-                yield ending(window, at, NO_TIME, -1, IMPOSSIBLE if impossible else ENDS_IN_BLOCK)
+            if wrong or (window.ended and at < size):
+                yield ending(window, at, NO_TIME, -1, wrong or ENDS_IN_BLOCK)
                 return
             if window.ended:
                 return

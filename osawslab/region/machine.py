@@ -91,6 +91,10 @@ BROWSER = {
 }
 # What a part of `test` needs besides: part -> package -> a file of it.
 TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
+    "unit": {
+        "tshark": "usr/bin/tshark",
+        "golang-github-google-gopacket-dev": "usr/share/gocode/src/github.com/google/gopacket",
+    },
     "browser": BROWSER,
     "clients": {"awscli": "usr/bin/aws"},
     "openstack": {
