@@ -1,15 +1,16 @@
-"""The state of a lab as tables, each to be compared with a later one: `before.diff(after)`."""
+"""The state of a lab as tables and as a picture, each to be compared with a later one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from osawslab.observe import forwarding, state
+from osawslab.observe import drawing, forwarding, state
 from osawslab.observe.difference import State
+from osawslab.observe.drawing import Drawing
 from osawslab.observe.state import Sight
 from osawslab.reach import Reach
 from osawslab.steps import run as steps
-from osawslab.steps import sight
+from osawslab.steps import sight, trial, work
 
 
 class Tables(Reach):
@@ -49,3 +50,9 @@ class Tables(Reach):
         with steps.own_errors("drops"):
             _ = site.instance
             return state.drops(site.target.vantage.drops())
+
+    def topology(self) -> Drawing:
+        """Draw what is; two moments side by side are `before.beside(after)`."""
+        site = self._site()
+        with steps.own_errors("topology"):
+            return drawing.draw(trial.drawing(site, work.read(site), None))

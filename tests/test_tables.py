@@ -28,6 +28,7 @@ def lab(request: pytest.FixtureRequest, home: object) -> Iterator[Lab]:
 @pytest.mark.kernel
 def test_before_and_after_the_swap(lab: Lab) -> None:
     before = {name: getattr(lab, name)() for name in TABLES}
+    drawn = lab.topology()
     frame = before["links"].frame
     registered, gateway = (
         frame[frame["what"] == what]["mac"].item() for what in ("provider NIC", "router gateway")
@@ -50,6 +51,11 @@ def test_before_and_after_the_swap(lab: Lab) -> None:
     assert set(changed["interface"]) == names
     assert not before["routes"].diff(after["routes"])
     assert not before["nat"].diff(after["nat"])
+    was, is_ = drawn.beside(lab.topology()).alt.split("after:")
+    assert f"MAC now {gateway}" in was
+    assert "MAC not registered: dropped" in was
+    assert f"MAC now {registered}" in is_
+    assert "dropped" not in is_
     old = after["fdb"].frame.query("mac == @gateway")
     assert set(old["mac_owner"]) == {"unknown"}  # learned before, and nobody has it any more
 
