@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from osawslab.errors import CannotReach, StepNotReady
 from osawslab.observe import drawing, forwarding, state
 from osawslab.observe.difference import State
 from osawslab.observe.drawing import Drawing
@@ -12,6 +15,9 @@ from osawslab.reach import Reach
 from osawslab.steps import run as steps
 from osawslab.steps import sight, trial, work
 
+if TYPE_CHECKING:
+    from osawslab.observe.capture import Capture
+
 
 class Tables(Reach):
     """What is now, read anew by each call; nothing is changed.
@@ -19,6 +25,20 @@ class Tables(Reach):
     Whose a MAC or an address is follows from facts: change one by hand, and its owner changes.
     All raise StepNotReady before `provision`, CannotReach.
     """
+
+    def load_capture(self, path: str | os.PathLike[str]) -> Capture:
+        """Read a pcap or pcapng file; MACs and addresses get the names of who has them now.
+
+        Raises BadCapture; before `provision`, nobody has a name.
+        """
+        from osawslab.observe.capture import load_capture
+
+        try:
+            with steps.own_errors("load_capture"):
+                known = sight.read(self._site()).owners.names()
+        except (StepNotReady, CannotReach):
+            known = {}
+        return load_capture(path, known)
 
     def _seen(self, name: str, make: Callable[[Sight], State]) -> State:
         with steps.own_errors(name):

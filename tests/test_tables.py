@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +69,26 @@ def test_before_and_after_the_swap(lab: Lab) -> None:
     lab.reset("swap_mac")
     assert not before["arp"].diff(lab.arp())
     assert not before["links"].diff(lab.links())
+
+
+@pytest.mark.kernel
+def test_a_capture_has_the_names_of_now(lab: Lab, tmp_path: Path) -> None:
+    frame = bytes(12) + b"\x88\xb5" + bytes(46)  # IEEE 802: an experimental ether type
+    pairs = [("provider NIC", lab.links().frame.query("what == 'provider NIC'")["mac"].item())]
+    pairs.append(("unknown", "0a:00:00:00:00:01"))
+    path = tmp_path / "two.pcap"
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for _, mac in pairs:
+            source = bytes.fromhex(mac.replace(":", ""))
+            file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)))
+            file.write(frame[:6] + source + frame[12:])
+    rows = lab.load_capture(path).conversation.rows
+    assert [row[0] for row in rows] == [f"{mac} ({name})" for name, mac in pairs]
+    with Lab("nobody") as other:
+        rows = other.load_capture(path).conversation.rows
+    assert "provider NIC" not in str(rows)
+    assert len(rows) == 2
 
 
 @pytest.mark.kernel

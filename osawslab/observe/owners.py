@@ -62,6 +62,10 @@ class Owners:
             return "everybody"
         return self.addresses.get(bare, UNKNOWN)
 
+    def names(self) -> dict[str, str]:
+        """Give all of them by MAC and by address, as captures want them."""
+        return {**self.addresses, **self.macs}
+
     def port(self, namespace: str, interface: str) -> str:
         """Say what an interface is."""
         return self.ports.get((namespace, interface), UNKNOWN)
