@@ -39,7 +39,7 @@ COLUMNS: Mapping[str, Meaning] = {
         point="the interface it was seen at, as the file names it",
         direction="`in` or `out` of that interface, where the file says so",
     ),
-    **_columns("int64", length="bytes on the wire", captured="bytes in the capture"),
+    **_columns("uint32", length="bytes on the wire", captured="bytes in the capture"),
     **_columns(
         "category",
         src_mac="who sent it",
@@ -268,8 +268,9 @@ def frame(columns: Mapping[str, Column]) -> DataFrame:
         if column.missing is not None:
             return pandas.arrays.IntegerArray(column.values, column.missing)
         if name == "time":
-            return pandas.Series(column.values.view("M8[ns]"), copy=False).dt.tz_localize("UTC")
-        return column.values
+            return pandas.DatetimeIndex(column.values.view("M8[ns]"), tz="UTC", copy=False)
+        # With the type said, pandas does not look at each value.
+        return pandas.Series(column.values, dtype=column.values.dtype, copy=False)
 
     return pandas.DataFrame(
         {name: series(name, columns[name]) for name in COLUMNS}, columns=list(COLUMNS), copy=False
