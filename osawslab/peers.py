@@ -218,8 +218,9 @@ def main(name: str, path: str, count: str) -> None:
     """Read, and say how long it took; modules are imported before."""
     import pandas  # noqa: F401
 
-    if name in ("dpkt", "scapy"):
-        importlib.import_module("scapy.all" if name == "scapy" else name)
+    needs = {"dpkt": "dpkt", "scapy": "scapy.all", "osawslab": "osawslab.observe.capture"}
+    if name in needs:
+        importlib.import_module(needs[name])
     began = time.perf_counter()
     frames = {**READERS, "memory": memory}[name](Path(path), int(count))
     seconds = time.perf_counter() - began
