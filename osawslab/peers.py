@@ -83,6 +83,7 @@ COLUMNS = (
     "time", "length", "src_mac", "dst_mac", "protocol", "src", "dst", "ttl", "ip_id", "sport",
     "dport", "seq", "ack", "flags",
 )  # fmt: skip
+NONE = (None,) * len(COLUMNS)
 
 
 def plain(path: Path, count: int) -> int:
@@ -112,7 +113,7 @@ def plain(path: Path, count: int) -> int:
                 row += ("TCP", *ends, *struct.unpack_from("!HHIIxB", data, inner))
             elif number == 17:
                 row += ("UDP", *ends, *struct.unpack_from("!HH", data, inner))
-        rows.append(row)
+        rows.append(row + NONE[len(row) :])
         at += size
     return len(pandas.DataFrame(rows, columns=COLUMNS))
 
@@ -140,7 +141,7 @@ def dpkt(path: Path, count: int) -> int:
                     row += (part.sport, part.dport, part.seq, part.ack, part.flags)
                 else:
                     row += (part.sport, part.dport)
-            rows.append(row)
+            rows.append(row + NONE[len(row) :])
     return len(pandas.DataFrame(rows, columns=COLUMNS))
 
 
@@ -217,8 +218,9 @@ def main(name: str, path: str, count: str) -> None:
     """Read, and say how long it took; modules are imported before."""
     import pandas  # noqa: F401
 
-    if name in ("dpkt", "scapy"):
-        importlib.import_module("scapy.all" if name == "scapy" else name)
+    needs = {"dpkt": "dpkt", "scapy": "scapy.all", "osawslab": "osawslab.observe.capture"}
+    if name in needs:
+        importlib.import_module(needs[name])
     began = time.perf_counter()
     frames = {**READERS, "memory": memory}[name](Path(path), int(count))
     seconds = time.perf_counter() - began

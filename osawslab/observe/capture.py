@@ -224,7 +224,9 @@ def load_capture(
             **dict.fromkeys(("src", "dst", "inner_src", "inner_dst"), addresses),
         }
     )  # fmt: skip
-    made["point"] = Column(np.array([*number, -1])[made["_point"].values], None, names.words)
+    made["point"] = Column(
+        np.array([*number, -1], np.int32)[made["_point"].values], None, names.words
+    )
     made.update(_owned(made, owners or {}))
     shown = caption or (f"Captured in {path.name}" if path else "Captured")
     return Capture(tuple(points), shown, made, np.concatenate(starts), origin)

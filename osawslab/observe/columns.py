@@ -31,6 +31,9 @@ def _columns(dtype: str, **words: str) -> dict[str, Meaning]:
 
 
 NOTHING = -1  # the number of no text
+SLOTS = 1 << 16
+MIX = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2^64 by the golden ratio: Knuth, 6.4, Fibonacci hashing
+NO_KEY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 INNER = "inner_"  # before the name of a column: the same, of the frame inside VXLAN
 COLUMNS: Mapping[str, Meaning] = {
     **_columns("datetime64[ns, UTC]", time="when it was captured"),
@@ -39,7 +42,7 @@ COLUMNS: Mapping[str, Meaning] = {
         point="the interface it was seen at, as the file names it",
         direction="`in` or `out` of that interface, where the file says so",
     ),
-    **_columns("int64", length="bytes on the wire", captured="bytes in the capture"),
+    **_columns("uint32", length="bytes on the wire", captured="bytes in the capture"),
     **_columns(
         "category",
         src_mac="who sent it",
@@ -127,10 +130,25 @@ class Vocabulary:
         self._numbers: dict[Hashable, int] = {}
         self._known = np.zeros(0, np.uint64)
         self._codes = np.zeros(0, np.int32)
+        # Seen before: a key and its number in the slot that the key is mixed to, one of them.
+        self._slot_keys = np.zeros(0, np.uint64)
+        self._slot_codes = np.zeros(0, np.int32)
 
     def codes(self, keys: Array) -> Array:
         """Number uint64 keys; new ones are formatted."""
+        if not len(self._slot_keys):
+            self._slot_keys = np.full(SLOTS, NO_KEY, np.uint64)
+            self._slot_codes = np.zeros(SLOTS, np.int32)
         keys = keys.astype(np.uint64, copy=False)
+        slots = (keys * MIX >> np.uint64(48)).astype(np.int64)
+        codes = self._slot_codes[slots]
+        if len(lost := np.flatnonzero(self._slot_keys[slots] != keys)):
+            codes[lost] = self._looked_up(keys[lost])
+            self._slot_keys[slots[lost]] = keys[lost]
+            self._slot_codes[slots[lost]] = codes[lost]
+        return codes
+
+    def _looked_up(self, keys: Array) -> Array:
         place = self._places(keys)
         new = keys[self._known[place] != keys] if len(self._known) else keys
         if len(new):
@@ -268,8 +286,9 @@ def frame(columns: Mapping[str, Column]) -> DataFrame:
         if column.missing is not None:
             return pandas.arrays.IntegerArray(column.values, column.missing)
         if name == "time":
-            return pandas.Series(column.values.view("M8[ns]"), copy=False).dt.tz_localize("UTC")
-        return column.values
+            return pandas.DatetimeIndex(column.values.view("M8[ns]"), tz="UTC", copy=False)
+        # With the type said, pandas does not look at each value.
+        return pandas.Series(column.values, dtype=column.values.dtype, copy=False)
 
     return pandas.DataFrame(
         {name: series(name, columns[name]) for name in COLUMNS}, columns=list(COLUMNS), copy=False

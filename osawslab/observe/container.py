@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from osawslab.errors import BadCapture
 
 Array = NDArray[Any]
-WINDOW = 8 << 20  # bytes that are looked at at once
+WINDOW = 4 << 20  # bytes that are looked at at once
 LONGEST = 262_144  # bytes of a frame: MAXIMUM_SNAPLEN of libpcap's pcap-int.h
 PAD = bytes(64)  # so that a whole header can be fetched at any byte of a window
 NO_TIME = np.iinfo(np.int64).min  # what pandas and numpy call NaT
@@ -153,7 +153,7 @@ def _records(
     at, going, last = 24, True, NO_TIME
     while going:
         data = window.data + PAD
-        heads = np.fromiter(_heads(data, at, len(window.data) - size, order, size), np.int64)
+        heads = _heads(data, at, len(window.data) - size, order, size)
         number = fields(data, order + "u4")
         captured = number[heads + 8].astype(np.int64)
         trouble = np.zeros(len(heads), np.uint8)
@@ -193,12 +193,15 @@ def _records(
             at = 0
 
 
-def _heads(data: bytes, at: int, last: int, order: str, size: int) -> Iterator[int]:
+def _heads(data: bytes, at: int, last: int, order: str, size: int) -> Array:
     """Walk from record to record, as long as whole headers are there."""
-    number = struct.Struct(order + "I").unpack_from
+    number = struct.Struct(order + "8xI").unpack_from
+    heads: list[int] = []
+    add = heads.append
     while at <= last:
-        yield at
-        at += size + number(data, at + 8)[0]
+        add(at)
+        at += size + number(data, at)[0]
+    return np.array(heads, np.int64)
 
 
 def ending(window: Window, at: int, time: int, point: int, trouble: int) -> Batch:
