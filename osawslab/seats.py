@@ -28,6 +28,7 @@ from osawslab.errors import (
     StepFailed,
     StepNotReady,
 )
+from osawslab.keys import key_file
 from osawslab.lab import Lab
 from osawslab.report import Table
 from osawslab.settings import Settings
@@ -301,6 +302,7 @@ def give_back(lab: Lab, named: bool, say: Say) -> Class:
                 for thing in each.things
             ]
             shown = _seen(site, went)
-            if not left and not shown.rows:
-                shutil.rmtree(site.target.keys)
+            keys = site.target.keys  # a lab's own, where one has the class's name
+            if not left and not shown.rows and not (keys / NOTE).exists() | key_file(keys).exists():
+                shutil.rmtree(keys)
         return Class(shown.name, shown.rows, tuple(found), tuple(left))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ class Asked:
 
     user_data: str
     end: datetime | None
+
+
+SAME = timedelta(minutes=5)  # ends of one launch, asked for again and again
 
 
 def _file(folder: Path) -> Path:
@@ -42,11 +45,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def asked_with(folder: Path, token: str, end: datetime | None) -> Asked:
-    """Give what the launch with this token was asked with; anew, where that is over by now."""
+    """Give what the launch with this token was asked with; anew, where another end is meant now.
+
+    Should that launch have been carried out after all, EC2 says that the token was used with other
+    parameters, and shows the instance by its token.
+    """
     asked = _read(_file(folder))
     if asked.get("token") == token:
         before = ending.read(str(asked.get("end", "")))
-        if before is None or before > datetime.now(UTC):
+        if before is end or (before and end and abs(before - end) < SAME):
             return Asked(str(asked["user data"]), before)
     data = user_data(end)
     kept = {"token": token, "user data": data, "end": ending.text(end)}

@@ -60,11 +60,11 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             seen=f"missing: {', '.join(part.name for part in lacking)}",
             next="lab.install_cloud()",
         )
-    made = openstack_networks.read(site).project
-    if made is not None and (made.external or made.tenant or made.server):
+    project = openstack_networks.read(site).project
+    if project is not None and (project.external or project.tenant or project.server):
         raise StepNotReady(
             "an image would carry this lab's networks and VM, and the VM lets only this lab in",
-            seen="a VM" if made.server else "networks",
+            seen="a VM" if project.server else "networks",
             next='lab.reset("networks"), then lab.bake()',
         )
     name = f"osawslab-openstack-{made_of}"
@@ -73,19 +73,23 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
     refuse(site, seen.instance, name, tags)
     script = parts.forget()
 
+    made: list[str] = []
+
     def image() -> None:
-        made = site.ec2.create_image(
+        told = site.ec2.create_image(
             InstanceId=seen.instance,
             Name=name,
             Description="Debian with OpenStack, made by osawslab",
             TagSpecifications=specifications(tags),
         )
         site.ec2.get_waiter("image_exists").wait(
-            ImageIds=[made["ImageId"]], WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+            ImageIds=[told["ImageId"]], WaiterConfig={"Delay": 2, "MaxAttempts": 60}
         )
+        made.append(told["ImageId"])
+
+    def available() -> None:
         site.ec2.get_waiter("image_available").wait(
-            ImageIds=[made["ImageId"]],
-            WaiterConfig={"Delay": 5, "MaxAttempts": IMAGE_SECONDS // 5},
+            ImageIds=made, WaiterConfig={"Delay": 5, "MaxAttempts": IMAGE_SECONDS // 5}
         )
 
     def forget() -> None:
@@ -118,7 +122,14 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             image,
             bill.SNAPSHOT,
         ),
+        # First, for the end of its planned hours may be near: the image takes minutes.
         Action("aws", "the instance proves its new host key", PROVE, proved),
+        Action(
+            "aws",
+            "the image is whole",
+            f"aws ec2 wait image-available --owners self --filters Name=name,Values={name}",
+            available,
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from osawslab.aws.facts import Facts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.settings import MONTH, number
-from osawslab.steps import bill
+from osawslab.steps import bill, host_key
 from osawslab.steps.account import same_account
 from osawslab.steps.site import Site
 
@@ -92,6 +92,13 @@ def restore(site: Site) -> None:
     facts = site.read_ec2()
     if end := ending.of(facts.instance):
         put_off(site, facts, end)
+
+
+def prove(site: Site) -> None:
+    """Have the instance prove its host key; it has that anew when its user data ran anew."""
+    host_key.prove(site)
+    site.forget()
+    restore(site)
 
 
 def over(facts: Facts) -> bool:

@@ -213,7 +213,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         bool(facts.host_key),
         "the instance proves its SSH host key; a tag keeps it",
         host_key.PROVE,
-        lambda: host_key.prove(site),
+        lambda: extend.prove(site),
     )
     want(
         not (stopped and extend.over(facts)),

@@ -5,13 +5,16 @@ An instance that ends, by itself or by hand, frees neither its Elastic IPs nor t
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from osawslab.aws import estate
 from osawslab.aws.estate import KINDS, Thing
+from osawslab.aws.facts import LAB, every
 from osawslab.errors import BadSetting
 from osawslab.report import Action, Check, Report, Table, actions_table
 from osawslab.steps import tear_down
@@ -136,9 +139,32 @@ def sweep(site: Site, yes: bool, older_than: str) -> Report:
 
 
 def plan(found: tuple[Estate, ...]) -> tuple[Action, ...]:
-    """List what gives the orphans back, all of one kind before the next."""
-    things = [thing for each in found if each.goes for thing in each.things]
-    return tear_down.actions(tuple(sorted(things, key=lambda thing: KINDS.index(thing.kind))))
+    """List what gives the orphans back, all of one kind before the next.
+
+    A lab whose owner has made it an instance since is left alone.
+    """
+    goes = [(each, thing) for each in found if each.goes for thing in each.things]
+    goes.sort(key=lambda pair: KINDS.index(pair[1].kind))
+    todo = tear_down.actions(tuple(thing for _, thing in goes))
+
+    def unless_used(lab: Estate, do: Callable[[], object]) -> None:
+        known = {thing.id for thing in lab.things}
+        if not any(each["InstanceId"] not in known for each in _instances(lab)):
+            do()
+
+    return tuple(
+        replace(action, do=functools.partial(unless_used, lab, action.do))
+        for (lab, _), action in zip(goes, todo, strict=True)
+    )
+
+
+def _instances(lab: Estate) -> list[dict[str, Any]]:
+    only = [
+        {"Name": f"tag:{LAB}", "Values": [lab.lab]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+    ]
+    found = every(lab.things[0].ec2, "describe_instances", "Reservations", only)
+    return [each for reservation in found for each in reservation["Instances"]]
 
 
 def _table(found: tuple[Estate, ...], now: datetime) -> Table:

@@ -94,10 +94,13 @@ def test_the_user_data_has_the_end_and_is_what_ec2_takes() -> None:
     compile(text, "user data", "exec")
 
 
-def test_the_same_launch_has_the_same_end_until_that_is_over(tmp_path: Path) -> None:
+def test_the_same_launch_has_the_same_end_and_a_later_one_its_own(tmp_path: Path) -> None:
     first = launch.asked_with(tmp_path, "token", LATER)
     assert first.end == LATER
-    assert launch.asked_with(tmp_path, "token", LATER + timedelta(hours=1)) == first
+    assert launch.asked_with(tmp_path, "token", LATER + timedelta(minutes=1)) == first
+    much = launch.asked_with(tmp_path, "token", LATER + timedelta(hours=1))  # refused till then
+    assert much.end == LATER + timedelta(hours=1)
+    assert launch.asked_with(tmp_path, "token", None).end is None
     assert launch.asked_with(tmp_path, "other", None).end is None
     over = launch.asked_with(tmp_path, "token", END)
     again = launch.asked_with(tmp_path, "token", LATER)
