@@ -26,7 +26,7 @@ from osawslab.errors import CannotReach, StepNotReady, WrongHostKey
 from osawslab.host import proof
 from osawslab.keys import make_key
 from osawslab.region import local
-from osawslab.steps import host_key, provision
+from osawslab.steps import host_key
 
 pytestmark = pytest.mark.kernel
 
@@ -208,7 +208,7 @@ def test_a_man_in_the_middle_is_refused(
             with pytest.raises(WrongHostKey):
                 other.shell("hostname")
             untag(lab)
-            monkeypatch.setattr(provision, "WAIT_SECONDS", 0.3)
+            monkeypatch.setattr(host_key, "WAIT_SECONDS", 0.3)
             with pytest.raises(CannotReach, match="has not proved") as caught:
                 other.provision()
         finally:
@@ -235,7 +235,7 @@ def test_an_instance_that_cannot_prove_its_key_is_not_entered(
     lab.close()
     untag(lab)
     with Lab(NAME, **SETTINGS) as other:
-        monkeypatch.setattr(provision, "WAIT_SECONDS", 3.0)
+        monkeypatch.setattr(host_key, "WAIT_SECONDS", 3.0)
         with pytest.raises(CannotReach, match="has not proved its host key") as caught:
             other.provision()
         assert "proof" in caught.value.seen
