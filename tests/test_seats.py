@@ -46,6 +46,7 @@ def account(home: Path) -> Iterator[None]:
             "NO_PROXY": "127.0.0.1",
             "OSAWSLAB_TARGET": "aws",
             "OSAWSLAB_NAME": "room",
+            "OSAWSLAB_ALLOW_FROM": "198.51.100.7/32",  # where that proxy comes from
             "OSAWSLAB_SSH_PROXY": shlex.join(OSAWSLAB) + f" region connect --name {PLACE} %h %p",
         }.items():
             patch.setenv(name, value)

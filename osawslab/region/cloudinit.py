@@ -22,7 +22,7 @@ from osawslab.region.folders import write_whole
 HOST_KEY = "ssh_host_ed25519_key"
 INSTANCE = Path("var/lib/cloud/instance")  # a link to a folder of the instance's own
 SCRIPT = "scripts/part-001"
-RUN = "sem/config_scripts_user"  # there when the script has been begun: never again
+RUN = "sem/config_scripts_user"  # there when the script has been run: never again
 LOG = "var/log/cloud-init-output.log"
 PER_BOOT = Path("var/lib/cloud/scripts/per-boot")
 PER_BOOT_SERVICE = f"""[Unit]
@@ -126,14 +126,18 @@ def begin(root: Path, given: Given) -> None:
 
 
 async def run(root: Path, path: str) -> None:
-    """Run the scripts for each boot, and the user data's script once in the instance's life."""
+    """Run the scripts for each boot, and the user data's script once in the instance's life.
+
+    One that was cut off is run again, where cloud-init would not: it was cut off by the end of the
+    region, of which an instance of EC2's knows nothing.
+    """
     for script in sorted((root / PER_BOOT).glob("*")):
         if os.access(script, os.X_OK):
             await _run(root, path, f"/{PER_BOOT}/{script.name}")
     here = root / INSTANCE
     if (here / SCRIPT).exists() and not (here / RUN).exists():
-        (here / RUN).touch()
         await _run(root, path, f"/{INSTANCE}/{SCRIPT}")
+        (here / RUN).touch()
 
 
 async def _run(root: Path, path: str, script: str) -> None:

@@ -47,6 +47,7 @@ def account(home: Path) -> Iterator[local.Region]:
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
             "OSAWSLAB_TARGET": "aws",
+            "OSAWSLAB_ALLOW_FROM": "198.51.100.7/32",  # where that proxy comes from
             "OSAWSLAB_SSH_PROXY": shlex.join(OSAWSLAB) + f" region connect --name {PLACE} %h %p",
         }.items():
             patch.setenv(name, value)

@@ -37,7 +37,7 @@ CREATING = {  # with how often provision makes the call
     "ModifyNetworkInterfaceAttribute": 1,
     "AllocateAddress": 2,
     "AssociateAddress": 2,
-    "CreateTags": 1,
+    "CreateTags": 2,  # the host key, and how far the lab is
 }
 LISTED = {  # what EC2 shows late: its call, where, and the role
     "CreateSubnet": ("DescribeSubnets", "Subnets", "management-subnet"),
