@@ -20,7 +20,6 @@ from osawslab.observe.container import (
     NO_TIME,
     NOWHERE,
     OVERLONG,
-    PAD,
     Array,
     Batch,
     Point,
@@ -113,7 +112,7 @@ def _frames(
     window: Window, found: list[tuple[int, int]], points: list[Point], first: int, order: str
 ) -> Batch:
     """Find the frames in blocks; all numbers are those of the section's byte order."""
-    data = window.data + PAD
+    data = window.padded
     at, kind = np.array(found, np.int64).T
     short, number = fields(data, order + "u2"), fields(data, order + "u4")
     total = number[at + 4].astype(np.int64)
