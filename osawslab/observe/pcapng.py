@@ -56,6 +56,8 @@ def blocks(window: Window, points: list[Point]) -> Iterator[Batch]:
             head = struct.Struct((order or "<") + "II").unpack_from
             _, total = head(window.data, at)
             first = len(points)
+        elif kind == 0x0A0D0D0A:
+            total = 12  # its length is in its own byte order, which comes after it
         wrong = IMPOSSIBLE if not order or total < 12 or total % 4 or total > LARGEST else 0
         if kind == 0x0A0D0D0A and not wrong and at + 16 <= size:
             version = struct.unpack_from(order + "HH", window.data, at + 12)

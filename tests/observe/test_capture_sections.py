@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import struct
-import time
+from io import BytesIO
+from typing import NoReturn
+
+import pytest
 
 from osawslab.observe.capture import load_capture
+from osawslab.observe.container import Point, batches
+from osawslab.observe.layers import decode
+from osawslab.observe.packets import Known
 
 FRAME = bytes.fromhex("02bb0000000102aa0000000108060001080006040002" + "02aa00000001ac101465" * 2)
 
@@ -27,16 +33,23 @@ def packet(frame: bytes = FRAME, order: str = "<", point: int = 0, length: int =
     return block(6, struct.pack(order + "IIIII", *numbers) + frame, order)
 
 
-def spent(data: bytes) -> float:
-    """Give the seconds of this process that reading takes, the least of three."""
-    took = []
-    for _ in range(3):
-        begin = time.process_time()
-        load_capture(data)
-        took.append(time.process_time() - begin)
-    return min(took)
+class Looked(list[Point]):
+    """Points that nobody may go through for each batch."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("all points were looked at for one batch")
 
 
-def test_time_grows_with_sections_not_with_their_square() -> None:
-    few, many = (spent((section() + packet()) * count) for count in (2_000, 16_000))
-    assert many < few * 24  # eight times as many; their square is 64 times as much
+def test_a_section_costs_nothing_of_the_others() -> None:
+    points = Looked()
+    read = list(batches(BytesIO((section() + packet()) * 5), points))
+    assert len(read) == len(points) == 5
+    assert len({id(batch.data) for batch in read}) == 1
+    assert [decode(batch, points, Known()).count for batch in read] == [1] * 5
+
+
+def test_a_window_may_end_where_the_byte_order_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = section() + packet() + section(">") + packet(order=">")
+    for window in range(28, len(data)):
+        monkeypatch.setattr("osawslab.observe.container.WINDOW", window)
+        assert load_capture(data).columns["broken"].values.tolist() == [False, False], window
