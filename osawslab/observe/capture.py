@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -72,15 +72,15 @@ def _unreadable(path: Path, error: OSError) -> BadCapture:
     )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Capture:
     """Frames in the order of their file. Shown as the conversation; `frame` has everything."""
 
     points: tuple[Point, ...]  # the interfaces that were captured
     caption: str
-    columns: Mapping[str, Column] = field(compare=False)
-    _start: Array = field(compare=False)  # where in the origin each frame begins
-    _origin: Origin = field(compare=False)
+    columns: Mapping[str, Column]
+    _start: Array  # where in the origin each frame begins
+    _origin: Origin
 
     def __len__(self) -> int:
         return len(self._start)
@@ -124,11 +124,12 @@ class Capture:
         return replace(self, columns={**self.columns, "verdict": column})
 
     def take(self, rows: Array | Sequence[int]) -> Capture:
-        """Give some frames by their places, in the order asked for.
+        """Give some frames by their places, in the order asked for, or by a mask of all.
 
         `capture.take(capture.frame["time"].argsort(kind="stable"))` is ordered by time.
         """
-        places = np.asarray(rows, np.int64)
+        wanted = np.asarray(rows)
+        places = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.int64)
         taken = {name: column.take(places) for name, column in self.columns.items()}
         return replace(self, columns=taken, _start=self._start[places])
 

@@ -275,24 +275,31 @@ class Table:
 
 
 def frame(columns: Mapping[str, Column]) -> DataFrame:
-    """Make the DataFrame, without a copy of what is large."""
+    """Make the DataFrame, without a copy of what is large: it can read the columns only."""
     import pandas
 
     def series(name: str, column: Column) -> Any:
+        values = _read_only(column.values)
         if column.words is not None:
             return pandas.Categorical.from_codes(
-                column.values, categories=pandas.Index(list(column.words), dtype=object)
+                values, categories=pandas.Index(list(column.words), dtype=object)
             )
         if column.missing is not None:
-            return pandas.arrays.IntegerArray(column.values, column.missing)
+            return pandas.arrays.IntegerArray(values, _read_only(column.missing))
         if name == "time":
-            return pandas.DatetimeIndex(column.values.view("M8[ns]"), tz="UTC", copy=False)
+            return pandas.DatetimeIndex(values.view("M8[ns]"), tz="UTC", copy=False)
         # With the type said, pandas does not look at each value.
-        return pandas.Series(column.values, dtype=column.values.dtype, copy=False)
+        return pandas.Series(values, dtype=values.dtype, copy=False)
 
     return pandas.DataFrame(
         {name: series(name, columns[name]) for name in COLUMNS}, columns=list(COLUMNS), copy=False
     )
+
+
+def _read_only(values: Array) -> Array:
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def names(columns: Iterable[str]) -> tuple[str, ...]:

@@ -87,6 +87,7 @@ class Window:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.data = b""
+        self.padded = PAD  # the same, and PAD: what batches have
         self.base = 0
         self.ended = False
 
@@ -97,6 +98,7 @@ class Window:
         read = self.file.read(max(WINDOW, need - len(kept)))
         self.ended = not read
         self.data = kept + read if kept else read
+        self.padded = self.data + PAD
 
 
 def fields(data: bytes, kind: str) -> Array:
@@ -152,7 +154,7 @@ def _records(
     points.append(Point("", link, ticks=unit))
     at, going, last = 24, True, NO_TIME
     while going:
-        data = window.data + PAD
+        data = window.padded
         heads = _heads(data, at, len(window.data) - size, order, size)
         number = fields(data, order + "u4")
         captured = number[heads + 8].astype(np.int64)
@@ -211,4 +213,4 @@ def ending(window: Window, at: int, time: int, point: int, trouble: int) -> Batc
         np.array([each], np.int64) for each in (at, left, 0, time, point)
     )
     wrong = np.array([trouble], np.uint8)
-    return Batch(window.data + PAD, window.base, start, captured, length, when, where, wrong)
+    return Batch(window.padded, window.base, start, captured, length, when, where, wrong)

@@ -40,7 +40,10 @@ def decode(batch: Batch, points: Sequence[Point], known: Known) -> Rows:
     rows = Rows(len(batch))
     frames = Frames(known, batch.data, rows)
     frames.trouble = batch.trouble
-    link = np.array([*(point.link for point in points), -1], np.int64)[batch.point]
+    # Only the interfaces that the batch has: a file may describe one for each frame.
+    which, place = np.unique(batch.point, return_inverse=True)
+    links = [points[each].link if each >= 0 else -1 for each in which.tolist()]
+    link = np.array(links, np.int64)[place]
     link[np.isin(batch.trouble, NO_FRAME)] = -1
     everything = Cursor(np.arange(len(batch)), batch.start, batch.start + batch.captured)
     for each in np.unique(link).tolist():

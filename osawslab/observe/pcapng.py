@@ -20,7 +20,6 @@ from osawslab.observe.container import (
     NO_TIME,
     NOWHERE,
     OVERLONG,
-    PAD,
     Array,
     Batch,
     Point,
@@ -57,6 +56,8 @@ def blocks(window: Window, points: list[Point]) -> Iterator[Batch]:
             head = struct.Struct((order or "<") + "II").unpack_from
             _, total = head(window.data, at)
             first = len(points)
+        elif kind == 0x0A0D0D0A:
+            total = 12  # its length is in its own byte order, which comes after it
         wrong = IMPOSSIBLE if not order or total < 12 or total % 4 or total > LARGEST else 0
         if kind == 0x0A0D0D0A and not wrong and at + 16 <= size:
             version = struct.unpack_from(order + "HH", window.data, at + 12)
@@ -113,7 +114,7 @@ def _frames(
     window: Window, found: list[tuple[int, int]], points: list[Point], first: int, order: str
 ) -> Batch:
     """Find the frames in blocks; all numbers are those of the section's byte order."""
-    data = window.data + PAD
+    data = window.padded
     at, kind = np.array(found, np.int64).T
     short, number = fields(data, order + "u2"), fields(data, order + "u4")
     total = number[at + 4].astype(np.int64)
