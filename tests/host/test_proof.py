@@ -135,6 +135,7 @@ def test_a_key_that_is_proved_is_given(server: Callable[..., Shows]) -> None:
         # Only the kind of key that is pinned afterwards counts.
         (RSA.export_private_key().decode(), proof_of(SECRET, RSA_LINE), "host key"),
     ],
+    ids=range(10),  # the keys are others on each run
 )
 def test_anything_else_is_refused_before_a_login(
     private: str, banner: str, seen: str, server: Callable[..., Shows]

@@ -146,6 +146,7 @@ def test_without_the_tag_one_action_brings_it_back(lab: Lab, kept: str) -> None:
         ("nonsense", "what is kept as the host key of .* is none"),
         ("ssh-ed25519 !", "what is kept as the host key of .* is none"),
     ],
+    ids=["another", "cut off", "nonsense", "no base64"],
 )
 def test_a_tag_that_does_not_match_is_told_at_once(
     another: str, what: str, lab: Lab, kept: str
