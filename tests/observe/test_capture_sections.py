@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -53,3 +54,27 @@ def test_a_window_may_end_where_the_byte_order_changes(monkeypatch: pytest.Monke
     for window in range(28, len(data)):
         monkeypatch.setattr("osawslab.observe.container.WINDOW", window)
         assert load_capture(data).columns["broken"].values.tolist() == [False, False], window
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (section() + packet() + packet(point=7), "of an interface that the capture does not"),
+        (section() + packet() + packet()[:40], "the capture ends inside a block"),
+        (
+            struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+            + struct.pack("<IIII", 1, 0, len(FRAME), len(FRAME))
+            + FRAME
+            + bytes(9),
+            "the capture ends inside a record's header",
+        ),
+    ],
+)
+def test_what_is_no_frame_is_not_saved_as_one(data: bytes, says: str, tmp_path: Path) -> None:
+    first = load_capture(data)
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.columns["says"].texts()[1] == "link type 147"
+    assert again.columns["comment"].texts()[1].startswith(says)
+    assert again.columns["says"].texts()[0] == first.columns["says"].texts()[0]
+    assert again.raw(1) == first.raw(1)
+    assert [point.link for point in again.points] == [1, 147]
