@@ -117,10 +117,14 @@ class Capture:
         return replace(self, columns={**self.columns, **_owned(self.columns, owners)})
 
     def judged(self, verdicts: Callable[[int], str] | Sequence[str]) -> Capture:
-        """Say what became of each frame, by its place, from 0; "" where nobody knows."""
+        """Say what became of each frame, by its place, from 0; "" where nobody knows.
+
+        A verdict is one line: where it has several, they are put together.
+        """
         tell = verdicts if callable(verdicts) else verdicts.__getitem__
         made = Vocabulary()
-        said = [made.code(text) if (text := tell(row)) else -1 for row in range(len(self))]
+        lines = (" ".join(tell(row).splitlines()) for row in range(len(self)))
+        said = [made.code(text) if text else -1 for text in lines]
         column = Column(np.array(said, np.int32), None, made.words)
         return replace(self, columns={**self.columns, "verdict": column})
 
@@ -174,7 +178,7 @@ class Capture:
                         time=max(0, values["time"][row]),
                         length=values["length"][row],
                         direction=("", *DIRECTIONS).index(direction[row]),
-                        comment=pcapng.words(verdict[row], comment[row]),
+                        comments=pcapng.words(verdict[row], comment[row]),
                     )
             part.replace(wanted)
         except OSError as error:

@@ -7,7 +7,7 @@ seen. Blocks that carry no frame and describe no interface are passed over.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -192,23 +192,29 @@ def write(
     time: int,
     length: int,
     direction: int = 0,
-    comment: str = "",
+    comments: Iterable[str] = (),
 ) -> None:
     """Write a frame: its point's number, nanoseconds since 1970, and its length on the wire."""
     head = struct.pack("<IIIII", point, time >> 32, time & 0xFFFFFFFF, len(frame), length)
-    options = _option(COMMENT, comment.encode()[:65535]) if comment else b""
+    options = b"".join(_option(COMMENT, _clipped(each)) for each in comments)
     options += _option(FLAGS, struct.pack("<I", direction)) if direction else b""
     body = head + frame + bytes(-len(frame) % 4) + options + (_option(0, b"") if options else b"")
     file.write(_block(PACKET, body))
 
 
-def words(verdict: str, comment: str) -> str:
-    """Put a verdict and a comment into one comment.
+def _clipped(text: str) -> bytes:
+    """Give what fits into an option, in whole characters."""
+    return text.encode()[:65535].decode(errors="ignore").encode()
 
-    >>> parts(words("dropped: mac", "look here"))
+
+def words(verdict: str, comment: str) -> list[str]:
+    """Turn a verdict and a comment into a packet's comments; a long one goes line by line.
+
+    >>> parts("\\n".join(words("dropped: mac", "look here")))
     ('dropped: mac', 'look here')
     """
-    return "\n".join(filter(None, (f"{VERDICT}{verdict}" if verdict else "", comment)))
+    lines = [comment] if len(comment.encode()) <= 65535 else comment.split("\n")
+    return [*([f"{VERDICT}{verdict}"] if verdict else []), *(lines if comment else [])]
 
 
 def parts(comment: str) -> tuple[str, str]:

@@ -78,3 +78,15 @@ def test_what_is_no_frame_is_not_saved_as_one(data: bytes, says: str, tmp_path: 
     assert again.columns["says"].texts()[0] == first.columns["says"].texts()[0]
     assert again.raw(1) == first.raw(1)
     assert [point.link for point in again.points] == [1, 147]
+
+
+def test_verdicts_and_comments_survive_saving(tmp_path: Path) -> None:
+    said = b"".join(struct.pack("<HH", 1, 65532) + each * 65532 for each in (b"a", b"b"))
+    numbers = struct.pack("<IIIII", 0, 0, 0, len(FRAME), len(FRAME))
+    frame = FRAME + bytes(-len(FRAME) % 4)
+    data = section() + block(6, numbers + frame + said + bytes(4)) + packet()
+    first = load_capture(data).judged(["dropped:\nmac\r\nunknown", "é" * 40_000])
+    assert first.columns["verdict"].texts()[0] == "dropped: mac unknown"
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.columns["comment"].texts() == first.columns["comment"].texts()
+    assert again.columns["verdict"].texts() == ["dropped: mac unknown", "é" * 32_763]
