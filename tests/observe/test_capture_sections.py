@@ -90,3 +90,11 @@ def test_verdicts_and_comments_survive_saving(tmp_path: Path) -> None:
     again = load_capture(first.save(tmp_path / "seen.pcapng"))
     assert again.columns["comment"].texts() == first.columns["comment"].texts()
     assert again.columns["verdict"].texts() == ["dropped: mac unknown", "é" * 32_763]
+
+
+def test_names_of_a_file_do_nothing_to_a_terminal() -> None:
+    data = section(name=b"a\x1b[2J") + packet() + section(name="b\né".encode()) + packet()
+    shown = repr(load_capture(data).judged(["\x1b[1m", ""]))
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 4
+    assert all(each in shown for each in (r"a\x1b[2J", r"b\né", r"\x1b[1m"))
