@@ -23,7 +23,7 @@ import numpy as np
 from osawslab.errors import BadCapture
 from osawslab.observe import columns, container, pcapng
 from osawslab.observe.columns import COLUMNS, Column, Rows, Table, Vocabulary
-from osawslab.observe.container import Array, Batch, Point
+from osawslab.observe.container import NO_TIME, Array, Batch, Point
 from osawslab.observe.conversation import Conversation, owner
 from osawslab.observe.layers import NO_FRAME, decode
 from osawslab.observe.packets import PROTOCOLS, Known
@@ -160,6 +160,8 @@ class Capture:
         direction, verdict, comment, says = (
             self.columns[name].texts() for name in ("direction", "verdict", "comment", "says")
         )
+        time = values["time"]
+        offset = min([0, *(each // 10**9 for each in time if each != NO_TIME)])  # before 1970
         points = list(self.points)
         for row, point in enumerate(values["_point"]):
             if point < 0:
@@ -169,16 +171,19 @@ class Capture:
             points.append(NOWHERE)
         try:
             with self._origin.open() as source, open(part, "wb") as file:
-                pcapng.begin(file, points)
+                pcapng.begin(file, points, offset)
                 for row in range(len(self)):
                     pcapng.write(
                         file,
                         self._read(source, row),
                         point=values["_point"][row],
-                        time=max(0, values["time"][row]),
+                        time=0 if time[row] == NO_TIME else time[row] - offset * 10**9,
                         length=values["length"][row],
                         direction=("", *DIRECTIONS).index(direction[row]),
-                        comments=pcapng.words(verdict[row], comment[row]),
+                        comments=[
+                            *pcapng.words(verdict[row], comment[row]),
+                            *([pcapng.UNTIMED] if time[row] == NO_TIME else []),
+                        ],
                     )
             part.replace(wanted)
         except OSError as error:

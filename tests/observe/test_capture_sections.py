@@ -98,3 +98,13 @@ def test_names_of_a_file_do_nothing_to_a_terminal() -> None:
     assert "\x1b" not in shown
     assert len(shown.splitlines()) == 4
     assert all(each in shown for each in (r"a\x1b[2J", r"b\né", r"\x1b[1m"))
+
+
+def test_saving_moves_no_times(tmp_path: Path) -> None:
+    head = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    old = block(1, struct.pack("<HHIHHqI", 1, 0, 0, 14, 8, -86_401, 0))
+    simple = block(3, struct.pack("<I", len(FRAME)) + FRAME)
+    first = load_capture(head + old + packet() + simple + section() + packet())
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.columns["time"].values.tolist() == [-86_401 * 10**9, -(1 << 63), 0]
+    assert again.columns["comment"].texts() == [""] * 3
