@@ -23,9 +23,9 @@ import numpy as np
 from osawslab.errors import BadCapture
 from osawslab.observe import columns, container, pcapng
 from osawslab.observe.columns import COLUMNS, Column, Rows, Table, Vocabulary
-from osawslab.observe.container import Array, Batch, Point
+from osawslab.observe.container import NO_TIME, Array, Batch, Point
 from osawslab.observe.conversation import Conversation, owner
-from osawslab.observe.layers import decode
+from osawslab.observe.layers import NO_FRAME, decode
 from osawslab.observe.packets import PROTOCOLS, Known
 from osawslab.report import Table as Shown
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 DIRECTIONS = ("in", "out")
+NOWHERE = Point("unknown", 147)  # LINKTYPE_USER0: bytes that nobody decodes
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,14 @@ class Capture:
         return replace(self, columns={**self.columns, **_owned(self.columns, owners)})
 
     def judged(self, verdicts: Callable[[int], str] | Sequence[str]) -> Capture:
-        """Say what became of each frame, by its place, from 0; "" where nobody knows."""
+        """Say what became of each frame, by its place, from 0; "" where nobody knows.
+
+        A verdict is one line: where it has several, they are put together.
+        """
         tell = verdicts if callable(verdicts) else verdicts.__getitem__
         made = Vocabulary()
-        said = [made.code(text) if (text := tell(row)) else -1 for row in range(len(self))]
+        lines = (" ".join(tell(row).splitlines()) for row in range(len(self)))
+        said = [made.code(text) if text else -1 for text in lines]
         column = Column(np.array(said, np.int32), None, made.words)
         return replace(self, columns={**self.columns, "verdict": column})
 
@@ -145,26 +150,40 @@ class Capture:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the frames as pcapng: points by name, verdicts and comments as comments.
 
-        The file is written whole, or not at all. Raises BadCapture where it cannot be.
+        What is no frame, or of an interface that nobody described, gets an interface of its own
+        where nothing is decoded, and what it says as a comment. The file is written whole, or
+        not at all. Raises BadCapture where it cannot be.
         """
         wanted = Path(path)
         part = wanted.with_name(wanted.name + ".part")
         values = {name: self.columns[name].values.tolist() for name in ("time", "length", "_point")}
-        direction, verdict, comment = (
-            self.columns[name].texts() for name in ("direction", "verdict", "comment")
+        direction, verdict, comment, says = (
+            self.columns[name].texts() for name in ("direction", "verdict", "comment", "says")
         )
+        time = values["time"]
+        offset = min([0, *(each // 10**9 for each in time if each != NO_TIME)])  # before 1970
+        points = list(self.points)
+        for row, point in enumerate(values["_point"]):
+            if point < 0:
+                values["_point"][row] = len(points)
+                comment[row] = "\n".join(filter(None, (comment[row], says[row])))
+        if len(points) in values["_point"]:
+            points.append(NOWHERE)
         try:
             with self._origin.open() as source, open(part, "wb") as file:
-                pcapng.begin(file, list(self.points))
+                pcapng.begin(file, points, offset)
                 for row in range(len(self)):
                     pcapng.write(
                         file,
                         self._read(source, row),
-                        point=max(0, values["_point"][row]),
-                        time=max(0, values["time"][row]),
+                        point=values["_point"][row],
+                        time=0 if time[row] == NO_TIME else time[row] - offset * 10**9,
                         length=values["length"][row],
                         direction=("", *DIRECTIONS).index(direction[row]),
-                        comment=pcapng.words(verdict[row], comment[row]),
+                        comments=[
+                            *pcapng.words(verdict[row], comment[row]),
+                            *([pcapng.UNTIMED] if time[row] == NO_TIME else []),
+                        ],
                     )
             part.replace(wanted)
         except OSError as error:
@@ -238,7 +257,7 @@ def _told(rows: Rows, batch: Batch, comments: Vocabulary, verdicts: Vocabulary) 
     every = np.arange(len(batch))
     for name in ("time", "length", "captured"):
         rows.put(name, every, getattr(batch, name))
-    rows.put("_point", every, batch.point)
+    rows.put("_point", every, np.where(np.isin(batch.trouble, NO_FRAME), -1, batch.point))
     if batch.direction is not None:
         known = (batch.direction == 1) | (batch.direction == 2)
         rows.put("direction", every[known], batch.direction[known].astype(np.int64) - 1)

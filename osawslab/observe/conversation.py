@@ -89,7 +89,7 @@ class Conversation:
         column = self.columns[name]
         code = int(column.values[row])
         assert column.words is not None
-        return column.words[code] if code >= 0 else ""
+        return _printable(column.words[code]) if code >= 0 else ""
 
     def _named(self, name: str, owner: str, row: int) -> str:
         shown, whose = self._text(name, row), self._text(owner, row)
@@ -111,6 +111,15 @@ class Conversation:
             ends = filter(None, (self._text("inner_src", row), self._text("inner_dst", row)))
             said += f": {' to '.join(ends)} {inside}".replace("  ", " ")
         return said
+
+
+def _printable(text: str) -> str:
+    """Escape what a file's names could do to a terminal.
+
+    >>> _printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _first_of_equals(codes: Sequence[Array]) -> list[int]:

@@ -7,7 +7,7 @@ seen. Blocks that carry no frame and describe no interface are passed over.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -37,6 +37,7 @@ LARGEST = 16 << 20  # bytes of a block, as in Wireshark's pcapng.c
 HEAD = 28  # bytes of a packet's block before its frame
 COMMENT, FLAGS = 1, 2  # options of a packet
 VERDICT = "verdict: "  # what a comment with a verdict begins with
+UNTIMED = "the time is unknown"  # a comment of ours: a packet's block must have some time
 NAME, DESCRIPTION, RESOLUTION, OFFSET = 2, 3, 9, 14  # options of an interface
 
 
@@ -158,7 +159,9 @@ def _tell(batch: Batch, at: Array, end: Array, order: str) -> None:
     for row in np.concatenate((told[~plain], flags[~done])).tolist():
         said = []
         for code, value in _options(batch.data, int(at[row]), int(end[row]) - 4, order):
-            if code == COMMENT:
+            if code == COMMENT and value == UNTIMED.encode():
+                batch.time[row] = NO_TIME
+            elif code == COMMENT:
                 said.append(value.rstrip(b"\0").decode(errors="replace"))
             elif code == FLAGS and len(value) == 4:
                 batch.direction[row] = struct.unpack(order + "I", value)[0] & 3
@@ -175,13 +178,15 @@ def _block(kind: int, body: bytes) -> bytes:
     return struct.pack("<I", kind) + total + body + total
 
 
-def begin(file: BinaryIO, points: list[Point]) -> None:
-    """Write a section's header and its interfaces, whose clocks count nanoseconds."""
+def begin(file: BinaryIO, points: list[Point], offset: int = 0) -> None:
+    """Write a section's header and its interfaces: clocks count nanoseconds after `offset` s."""
+    clock = _option(RESOLUTION, b"\x09")
+    clock += _option(OFFSET, struct.pack("<q", offset)) if offset else b""
     file.write(_block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
     for point in points:
         name = _option(NAME, point.name.encode()[:65535]) if point.name else b""
         body = struct.pack("<HHI", point.link, 0, point.snaplen) + name
-        file.write(_block(INTERFACE, body + _option(RESOLUTION, b"\x09") + _option(0, b"")))
+        file.write(_block(INTERFACE, body + clock + _option(0, b"")))
 
 
 def write(
@@ -192,23 +197,29 @@ def write(
     time: int,
     length: int,
     direction: int = 0,
-    comment: str = "",
+    comments: Iterable[str] = (),
 ) -> None:
-    """Write a frame: its point's number, nanoseconds since 1970, and its length on the wire."""
+    """Write a frame: its point's number, nanoseconds of its clock, its length on the wire."""
     head = struct.pack("<IIIII", point, time >> 32, time & 0xFFFFFFFF, len(frame), length)
-    options = _option(COMMENT, comment.encode()[:65535]) if comment else b""
+    options = b"".join(_option(COMMENT, _clipped(each)) for each in comments)
     options += _option(FLAGS, struct.pack("<I", direction)) if direction else b""
     body = head + frame + bytes(-len(frame) % 4) + options + (_option(0, b"") if options else b"")
     file.write(_block(PACKET, body))
 
 
-def words(verdict: str, comment: str) -> str:
-    """Put a verdict and a comment into one comment.
+def _clipped(text: str) -> bytes:
+    """Give what fits into an option, in whole characters."""
+    return text.encode()[:65535].decode(errors="ignore").encode()
 
-    >>> parts(words("dropped: mac", "look here"))
+
+def words(verdict: str, comment: str) -> list[str]:
+    """Turn a verdict and a comment into a packet's comments; a long one goes line by line.
+
+    >>> parts("\\n".join(words("dropped: mac", "look here")))
     ('dropped: mac', 'look here')
     """
-    return "\n".join(filter(None, (f"{VERDICT}{verdict}" if verdict else "", comment)))
+    lines = [comment] if len(comment.encode()) <= 65535 else comment.split("\n")
+    return [*([f"{VERDICT}{verdict}"] if verdict else []), *(lines if comment else [])]
 
 
 def parts(comment: str) -> tuple[str, str]:

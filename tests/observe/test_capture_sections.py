@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -53,3 +54,57 @@ def test_a_window_may_end_where_the_byte_order_changes(monkeypatch: pytest.Monke
     for window in range(28, len(data)):
         monkeypatch.setattr("osawslab.observe.container.WINDOW", window)
         assert load_capture(data).columns["broken"].values.tolist() == [False, False], window
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (section() + packet() + packet(point=7), "of an interface that the capture does not"),
+        (section() + packet() + packet()[:40], "the capture ends inside a block"),
+        (
+            struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+            + struct.pack("<IIII", 1, 0, len(FRAME), len(FRAME))
+            + FRAME
+            + bytes(9),
+            "the capture ends inside a record's header",
+        ),
+    ],
+)
+def test_what_is_no_frame_is_not_saved_as_one(data: bytes, says: str, tmp_path: Path) -> None:
+    first = load_capture(data)
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.columns["says"].texts()[1] == "link type 147"
+    assert again.columns["comment"].texts()[1].startswith(says)
+    assert again.columns["says"].texts()[0] == first.columns["says"].texts()[0]
+    assert again.raw(1) == first.raw(1)
+    assert [point.link for point in again.points] == [1, 147]
+
+
+def test_verdicts_and_comments_survive_saving(tmp_path: Path) -> None:
+    said = b"".join(struct.pack("<HH", 1, 65532) + each * 65532 for each in (b"a", b"b"))
+    numbers = struct.pack("<IIIII", 0, 0, 0, len(FRAME), len(FRAME))
+    frame = FRAME + bytes(-len(FRAME) % 4)
+    data = section() + block(6, numbers + frame + said + bytes(4)) + packet()
+    first = load_capture(data).judged(["dropped:\nmac\r\nunknown", "é" * 40_000])
+    assert first.columns["verdict"].texts()[0] == "dropped: mac unknown"
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.columns["comment"].texts() == first.columns["comment"].texts()
+    assert again.columns["verdict"].texts() == ["dropped: mac unknown", "é" * 32_763]
+
+
+def test_names_of_a_file_do_nothing_to_a_terminal() -> None:
+    data = section(name=b"a\x1b[2J") + packet() + section(name="b\né".encode()) + packet()
+    shown = repr(load_capture(data).judged(["\x1b[1m", ""]))
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 4
+    assert all(each in shown for each in (r"a\x1b[2J", r"b\né", r"\x1b[1m"))
+
+
+def test_saving_moves_no_times(tmp_path: Path) -> None:
+    head = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    old = block(1, struct.pack("<HHIHHqI", 1, 0, 0, 14, 8, -86_401, 0))
+    simple = block(3, struct.pack("<I", len(FRAME)) + FRAME)
+    first = load_capture(head + old + packet() + simple + section() + packet())
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.columns["time"].values.tolist() == [-86_401 * 10**9, -(1 << 63), 0]
+    assert again.columns["comment"].texts() == [""] * 3
