@@ -122,9 +122,9 @@ def types(run: Run) -> str:
 def unit(run: Run) -> str:
     """Run the tests and the examples in docstrings, two files at a time: most only wait."""
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules")
-    words += ("-n", "2", "--dist", "loadfile")
+    two = ("-n", "2", "--dist", "loadfile")
     apart = [f"--ignore={each}" for each in ("tests/browser", "tests/clients", *WHOLE)]
-    return _all(run.python(*words, "osawslab", "tests", *apart))
+    return _all(run.python(*words, *two, "osawslab", "tests", *apart))
 
 
 def tour(run: Run) -> str:
