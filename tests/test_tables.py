@@ -66,6 +66,17 @@ def test_before_and_after_the_swap(lab: Lab) -> None:
     assert set(new["mac_owner"]) == {"router gateway"}
     assert "br-example" in set(new["bridge"])
 
+    ec2, nat = lab.client(), lab.nat()
+    address = next(
+        each for each in ec2.describe_addresses()["Addresses"]
+        if each["PrivateIpAddress"] == "172.16.20.101"
+    )  # fmt: skip
+    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    gone = nat.diff(lab.nat()).rows
+    assert {row[0] for row in gone} == {"- went"}
+    assert len(gone) == 2  # there and back
+    assert lab.provision().ok
+
     lab.reset("swap_mac")
     assert not before["arp"].diff(lab.arp())
     assert not before["links"].diff(lab.links())

@@ -134,7 +134,9 @@ def _everything(to: str) -> str:
 
 
 def _target(via: str) -> str:
-    return "internet gateway" if via.startswith("igw-") else "inside the VPC"
+    if via.startswith("igw-"):
+        return "internet gateway"
+    return "inside the VPC" if via == "local" else via or "something else"
 
 
 def nat(sight: Sight) -> State:
@@ -142,7 +144,7 @@ def nat(sight: Sight) -> State:
     found: list[dict[str, Any]] = []
     for nic in sight.nics:
         if nic.eip:
-            inner = nic.addresses[0]
+            inner = nic.inner or nic.addresses[0]
             for kind, matches, becomes in (
                 ("DNAT", f"to {nic.eip}", f"to {inner}"),
                 ("SNAT", f"from {inner}", f"from {nic.eip}"),

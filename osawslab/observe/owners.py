@@ -25,7 +25,8 @@ class Nic:
     role: str  # "provider NIC"
     mac: str
     addresses: tuple[str, ...]
-    eip: str = ""
+    eip: str = ""  # that leads to it
+    inner: str = ""  # the address of those that it leads to; "" for the first
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from osawslab.region.state import Instance, State
 
 PORT = 80
 IDLE_SECONDS = 10.0  # an open connection keeps the namespace of its VPC
+PAUSE_SECONDS = 0.1  # until there may be a file or a thread again
 MOST_SECONDS = 21600  # of a token: "How IMDSv2 works"
 TOKEN, TTL = "x-aws-ec2-metadata-token", "x-aws-ec2-metadata-token-ttl-seconds"
 PLAIN, BYTES = "text/plain", "application/octet-stream"
@@ -146,6 +147,7 @@ class Service(ThreadingHTTPServer):
         self.socket.close()
         self.metadata = metadata
         self.vpc = vpc
+        self.ended = threading.Event()
         self.socket = kernel.in_netns(network.vpc_netns(vpc), self._listen)
         threading.Thread(target=self._accept, name=f"metadata {vpc}", daemon=True).start()
 
@@ -153,14 +155,15 @@ class Service(ThreadingHTTPServer):
         return socket.create_server((network.METADATA_ADDRESS, PORT), backlog=64)
 
     def _accept(self) -> None:
-        while True:
+        while not self.ended.is_set():
             try:
                 self.process_request(*self.socket.accept())
-            except OSError:  # ended
-                return
+            except (OSError, RuntimeError):  # ended; or no file or thread is left just now
+                self.ended.wait(PAUSE_SECONDS)
 
     def end(self) -> None:
         """Listen no more; `accept` comes back with an error."""
+        self.ended.set()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
@@ -199,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         # A body is none of the service's; what would follow it is not told from it.
-        given = int(self.headers.get("Content-Length") or 0) > 0
+        given = self.headers.get("Content-Length", "0") != "0"
         put = self.command == "PUT"
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = metadata.answer(instance, self.command, self.path, headers)

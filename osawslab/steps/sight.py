@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network
+from typing import Any
 
 from osawslab.aws import facts as ec2_facts
 from osawslab.cloud import handbuilt
@@ -53,7 +54,7 @@ def of(cloud: Cloud, ec2: ec2_facts.Facts) -> Sight:
             f"{role} NIC",
             str(nic["MacAddress"]),
             tuple(str(each["PrivateIpAddress"]) for each in nic["PrivateIpAddresses"]),
-            ec2.eip(role),
+            *_leads(ec2.addresses.get(role)),
         )
         for role, nic in sorted(ec2.nics.items())
     )
@@ -87,6 +88,13 @@ def of(cloud: Cloud, ec2: ec2_facts.Facts) -> Sight:
             if "DestinationCidrBlock" in each
         ),
     )
+
+
+def _leads(address: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Give an Elastic IP that is associated, and the address that it leads to."""
+    if not address or not address.get("AssociationId"):
+        return "", ""
+    return str(address["PublicIp"]), str(address.get("PrivateIpAddress", ""))
 
 
 def _parts(cloud: Cloud, settings: Settings, nics: tuple[Nic, ...]) -> dict[Port, str]:

@@ -122,7 +122,7 @@ def books() -> Facts:
     }
     return Facts(
         nics=nics,
-        addresses={"provider": {"PublicIp": "203.0.113.11"}},
+        addresses={"provider": {"PublicIp": "203.0.113.11", "AssociationId": "eipassoc-1"}},
         routes=(
             {"DestinationCidrBlock": "172.16.0.0/16", "GatewayId": "local"},
             {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1"},
