@@ -40,7 +40,7 @@ PLANTED = ("secret key", "session token", "private key", "host key's secret", "p
 def forms(secret: str) -> set[bytes]:
     """Give a secret as it may be written: as it is, as base64 at any place, in a form.
 
-    >>> b"cmV0" in b"".join(forms("secret"))
+    >>> b"c2Vj" in forms("secret")
     True
     """
     found = {secret}

@@ -295,7 +295,7 @@ def test_who_asks_and_where_is_said_in_our_own_words(
         ("UnauthorizedOperation", Refused, "ask for the IAM permission ec2:RunInstances"),
         ("OptInRequired", NoCredentials, "aws account enable-region"),
         ("RequestExpired", NoCredentials, "aws sso login"),
-        ("VpcLimitExceeded", Refused, 'lab.check("provision")'),
+        ("VpcLimitExceeded", Refused, "lab.preflight()"),
     ],
 )
 def test_a_refusal_says_what_to_do(code: str, kind: type[LabError], next: str) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from osawslab.aws import ending, launch
+from osawslab.aws import ending, launch, once
 from osawslab.aws.facts import Facts
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.settings import MONTH, number
-from osawslab.steps import bill, host_key
+from osawslab.steps import bill
 from osawslab.steps.account import same_account
 from osawslab.steps.site import Site
 
@@ -88,17 +88,10 @@ def put_off(site: Site, facts: Facts, end: datetime) -> None:
 
 
 def restore(site: Site) -> None:
-    """Set the end on the instance to what its tag says, if it has one."""
-    facts = site.read_ec2()
-    if end := ending.of(facts.instance):
-        put_off(site, facts, end)
-
-
-def prove(site: Site) -> None:
-    """Have the instance prove its host key; it has that anew when its user data ran anew."""
-    host_key.prove(site)
-    site.forget()
-    restore(site)
+    """Set the end on the instance to what its tag says, if it has one: its user data ran anew."""
+    facts = once.until_seen(lambda: [f for f in (site.read_ec2(),) if f.host_key])
+    if facts and (end := ending.of(facts[0].instance)):
+        site.instance_of(facts[0]).host.run(ending.putting_off(end))
 
 
 def over(facts: Facts) -> bool:

@@ -213,7 +213,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         bool(facts.host_key),
         "the instance proves its SSH host key; a tag keeps it",
         host_key.PROVE,
-        lambda: extend.prove(site),
+        lambda: prove(site),
     )
     want(
         not (stopped and extend.over(facts)),
@@ -232,6 +232,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
 
         todo[0] = replace(todo[0], do=begin)
     return outcome.shown(tuple(todo), lambda: leftovers.none(site))
+
+
+def prove(site: Site) -> None:
+    """Have the instance prove its host key; it has one anew where its user data ran anew."""
+    host_key.prove(site)
+    site.forget()
+    if site.target.charges:
+        extend.restore(site)
 
 
 def again(site: Site, facts: Facts) -> str:

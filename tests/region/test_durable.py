@@ -99,7 +99,8 @@ def kill(region: Region, chosen: Callable[[Region], list[int]] = the_first) -> N
         with contextlib.suppress(ProcessLookupError):  # a command's process, ended meanwhile
             everybody.append(os.pidfd_open(pid))
     for pid in chosen(region):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     for watch in everybody:
         assert select.select([watch], [], [], 10)[0], "a process of the dead region lives on"
         os.close(watch)
