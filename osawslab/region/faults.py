@@ -38,6 +38,7 @@ CODES = {
     "VcpuLimitExceeded": (400, "You have requested more vCPU capacity than your current limit."),
     "VpcLimitExceeded": (400, "The maximum number of VPCs has been reached."),
 }
+MOST_SECONDS = 3600.0
 KINDS = ("refuse", "reset", "slow", "stale")
 
 
@@ -63,8 +64,10 @@ class Fault:
             raise ValueError(f"no such fault: {self.kind!r}; there are {', '.join(KINDS)}")
         if self.kind == "refuse" and self.code not in CODES:
             raise ValueError(f"no such code: {self.code!r}; there are {', '.join(CODES)}")
-        if self.kind in ("slow", "stale") and self.seconds <= 0:
-            raise ValueError(f"{self.kind} needs seconds")
+        if self.kind in ("slow", "stale") and not 0 < self.seconds < MOST_SECONDS:
+            raise ValueError(f"{self.kind} needs seconds, less than {MOST_SECONDS:.0f}")
+        if self.times < 0:
+            raise ValueError(f"a fault cannot happen {self.times} times")
 
     def meant(self, action: str, changes: bool) -> bool:
         """Say whether it is for such a call."""

@@ -149,6 +149,9 @@ def test_what_has_just_gone_is_still_shown(region: Region) -> None:
         ({"kind": "refuse", "code": "Nonsense"}, "no such code: 'Nonsense'"),
         ({"kind": "slow"}, "slow needs seconds"),
         ({"kind": "stale"}, "stale needs seconds"),
+        ({"kind": "slow", "seconds": float("nan")}, "slow needs seconds"),
+        ({"kind": "slow", "seconds": float("inf")}, "slow needs seconds"),
+        ({"kind": "reset", "times": -1}, "cannot happen -1 times"),
     ],
 )
 def test_a_fault_that_is_none(how: dict[str, Any], says: str) -> None:
