@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.client import BaseClient
+from place import leads_to
 
 from osawslab import Lab
 from osawslab.errors import PriceNotConfirmed, StepFailed, StepNotReady
@@ -38,18 +38,7 @@ def account(home: Path) -> Iterator[local.Region]:
     """Lead boto3 to an account: a local region, by the target aws's own code."""
     region = local.ensure(PLACE)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": region.endpoint,
-            "AWS_ACCESS_KEY_ID": region.access_key,
-            "AWS_SECRET_ACCESS_KEY": region.secret_key,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1",
-            "OSAWSLAB_TARGET": "aws",
-            "OSAWSLAB_ALLOW_FROM": "198.51.100.7/32",  # where that proxy comes from
-            "OSAWSLAB_SSH_PROXY": shlex.join(OSAWSLAB) + f" region connect --name {PLACE} %h %p",
-        }.items():
+        for name, value in leads_to(region).items():
             patch.setenv(name, value)
         yield region
 

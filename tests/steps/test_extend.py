@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from place import leads_to
 
 from osawslab import Lab
 from osawslab.aws import ending
@@ -29,18 +28,7 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture(scope="module")
 def account(home: Path) -> Iterator[None]:
     region = local.ensure(PLACE)
-    found = {
-        "AWS_ENDPOINT_URL": region.endpoint,
-        "AWS_ACCESS_KEY_ID": region.access_key,
-        "AWS_SECRET_ACCESS_KEY": region.secret_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1",
-        "OSAWSLAB_TARGET": "aws",
-        "OSAWSLAB_ALLOW_FROM": "198.51.100.7/32",  # where that proxy comes from
-        "OSAWSLAB_SSH_PROXY": shlex.join(OSAWSLAB) + f" region connect --name {PLACE} %h %p",
-    }
+    found = leads_to(region)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in found.items():
             patch.setenv(name, value)
