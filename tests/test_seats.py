@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ from osawslab.target import aws_folder
 PLACE = "place"
 COUNT = 6
 NAMES = [f"room-{number:02d}" for number in range(1, COUNT + 1)]
-OSAWSLAB = (sys.executable, "-P", "-m", "osawslab.cli")
 Make = Callable[..., Lab]
 SECONDS = 30
 
