@@ -98,7 +98,7 @@ def test_it_is_available_with_its_name_and_tags(bake: Bake) -> None:
     assert {key: told[key] for key in wanted} == wanted
     for name, value in (("tag:osawslab:recipe", "a b"), ("name", NAME), ("state", "available")):
         found = bake.world.ec2.describe_images(
-            Owners=["self"], Filters=[{"Name": name, "Values": [value]}]
+            Owners=["self"], Filters=[MINE, {"Name": name, "Values": [value]}]
         )["Images"]
         assert [each["ImageId"] for each in found] == [bake.image]
     bake.world.ec2.get_waiter("image_available").wait(ImageIds=[bake.image])
