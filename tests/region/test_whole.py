@@ -193,6 +193,20 @@ def test_a_second_nic_appears_in_it(deep: Deep) -> None:
     assert told == "down\n"  # nobody has configured it
 
 
+def test_it_reads_its_metadata(up: Deep) -> None:
+    token = "http://169.254.169.254/latest/api/token"
+    said = up.host.plain(
+        "python3 -c '"
+        "from urllib.request import Request, urlopen\n"
+        f'put = Request("{token}", headers={{"X-aws-ec2-metadata-token-ttl-seconds": "9"}},'
+        ' method="PUT")\n'
+        'has = {"X-aws-ec2-metadata-token": urlopen(put, timeout=5).read().decode()}\n'
+        f'get = Request("{token[:-9]}meta-data/instance-id", headers=has)\n'
+        "print(urlopen(get, timeout=5).read().decode())'"
+    )
+    assert said.strip() == up.one.id
+
+
 def test_its_memory_is_counted(deep: Deep) -> None:
     used = [cgroup.used(deep.group(each)) for each in (deep.one, deep.two)]
     assert all(each and each > 10 << 20 for each in used), used
@@ -344,17 +358,3 @@ def test_it_needs_root(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         local.ensure("refused", whole=True)
     assert caught.value.next == "sudo ./lab start"
     assert not (local.state_folder("refused") / "whole").exists()
-
-
-def test_it_reads_its_metadata(up: Deep) -> None:
-    token = "http://169.254.169.254/latest/api/token"
-    said = up.host.plain(
-        "python3 -c '"
-        "from urllib.request import Request, urlopen\n"
-        f'put = Request("{token}", headers={{"X-aws-ec2-metadata-token-ttl-seconds": "9"}},'
-        ' method="PUT")\n'
-        'has = {"X-aws-ec2-metadata-token": urlopen(put, timeout=5).read().decode()}\n'
-        f'get = Request("{token[:-9]}meta-data/instance-id", headers=has)\n'
-        "print(urlopen(get, timeout=5).read().decode())'"
-    )
-    assert said.strip() == up.one.id
