@@ -148,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
             with place.open("rb") as file:
                 length = os.fstat(file.fileno()).st_size
                 self._begin(200, {"Content-Length": str(length)})
-                self._pass_on(file, length, None)
+                self._end(self._pass_on(file, length, None))
             return
         asked = {name: self.headers[name] for name in ASKED if name in self.headers}
         if place is not None:
@@ -167,10 +167,11 @@ class Handler(BaseHTTPRequestHandler):
             self._begin(answer.status, told)
             length = int(told.get("Content-Length", -1))
             if place is None or answer.status != 200 or self.command != "GET" or length < 0:
-                self._pass_on(answer, length, None)
-                return
-            with kept(place, length) as copy:
-                self._pass_on(answer, length, copy)
+                last = self._pass_on(answer, length, None)
+            else:
+                with kept(place, length) as copy:
+                    last = self._pass_on(answer, length, copy)
+            self._end(last)
 
     def _begin(self, status: int, told: dict[str, str]) -> None:
         self.send_response(status)
@@ -180,20 +181,28 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")  # the end says how long it was
         self.end_headers()
 
-    def _pass_on(self, source: Any, length: int, copy: IO[bytes] | None) -> None:
+    def _pass_on(self, source: Any, length: int, copy: IO[bytes] | None) -> bytes:
+        """Pass all on but the last part: who has the whole may ask for it again at once."""
+        last = b""
         if self.command == "HEAD":
-            return
+            return last
         passed = 0
         try:
             while part := source.read(PART):
                 passed += len(part)
                 if copy:
                     copy.write(part)
-                self.wfile.write(part)
+                self.wfile.write(last)
+                last = part
         except (OSError, HTTPException) as error:
             self.log_error("%s: %s", self.path, error)
         if passed != length:  # so that nobody waits for the rest
             self.close_connection = True
+        return last
+
+    def _end(self, last: bytes) -> None:
+        with contextlib.suppress(OSError):  # gone, with all but the end
+            self.wfile.write(last)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of what went well."""
