@@ -8,10 +8,11 @@ from osawslab.errors import LabError
 from osawslab.settings import Settings
 
 if TYPE_CHECKING:
+    from osawslab.experiment import matrix
     from osawslab.lab import Lab
     from osawslab.observe.capture import load_capture
 
-__all__ = ["Lab", "LabError", "Settings", "load_capture"]
+__all__ = ["Lab", "LabError", "Settings", "load_capture", "matrix"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from osawslab.observe.capture import load_capture
 
         return load_capture
+    if name == "matrix":
+        from osawslab.experiment import matrix
+
+        return matrix
     raise AttributeError(name)

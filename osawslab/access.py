@@ -6,6 +6,7 @@ Nothing of the caller's own configuration of clouds comes along: not a key, a pr
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import shutil
 import socket
@@ -45,13 +46,18 @@ def variables(region: Region) -> dict[str, str]:
 
 
 def exports(found: Mapping[str, str]) -> str:
-    """Write variables as lines for a shell to `eval`.
+    """Write variables as lines for a POSIX shell to `eval`.
+
+    With an endpoint, `aws` is a function that names it: before 2.13 and 1.29 the AWS CLI knows no
+    `AWS_ENDPOINT_URL`, and would go to AWS.
 
     >>> print(exports({"AWS_DEFAULT_REGION": "us-east-1"}))
     unset AWS_PROFILE AWS_SESSION_TOKEN
     export AWS_DEFAULT_REGION=us-east-1
     """
     lines = [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
+    if "AWS_ENDPOINT_URL" in found:
+        lines.append('aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }')
     return "\n".join([f"unset {' '.join(LEFT_OUT)}", *lines])
 
 
@@ -71,7 +77,7 @@ def aws_program() -> str:
 def aws(region: Region, words: Sequence[str]) -> None:
     """Become the AWS CLI, led to the region. Raises MissingTool; does not return.
 
-    By a word of the command too: before 2.13 and 1.29 it knows no `AWS_ENDPOINT_URL`.
+    By a word of the command too, see `exports`.
     """
     command = ["aws", "--endpoint-url", region.endpoint, *words]
     os.execve(aws_program(), command, {**without_clouds(), **variables(region)})
@@ -153,7 +159,10 @@ def _program() -> str:
 
 
 def join(region: Region, address: str, port: int) -> None:
-    """Join standard input and output to an address in the region, until it closes."""
+    """Join standard input and output to an address in the region, until it or our caller is gone.
+
+    An instance that is no more closes nothing.
+    """
     try:
         made = region.connect(address, port)
     except LabError:
@@ -164,8 +173,11 @@ def join(region: Region, address: str, port: int) -> None:
             seen=str(error),
         ) from None
     threading.Thread(target=_send, args=(made,), daemon=True).start()
+    poll = select.poll()
+    poll.register(made, select.POLLIN)
+    poll.register(sys.stdout.fileno(), 0)  # POLLERR or POLLHUP: nobody reads any more
     with made:
-        while data := made.recv(65536):
+        while {fd for fd, _ in poll.poll()} == {made.fileno()} and (data := made.recv(65536)):
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
 

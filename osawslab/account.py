@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from osawslab.access import aws_program
+from osawslab.aws import estate
 from osawslab.console import answer
 from osawslab.errors import StepNotReady
-from osawslab.keys import key_file
 from osawslab.lab import Lab
 from osawslab.report import Report
 from osawslab.settings import Settings
+from osawslab.steps.account import NOTE
+from osawslab.steps.run import own_errors
 
 
 def give_back(lab: Lab) -> Report:
@@ -29,16 +31,21 @@ def give_back(lab: Lab) -> Report:
 def down(options: Namespace, lab: Lab) -> int:
     """Give everything of the lab in the account back; fail while anything is left."""
     name = lab.settings.name
-    if not options.name and not key_file(lab.folder).exists() and lab.status().rows:
+    if not options.name and not (lab.folder / NOTE).exists() and _is_there(lab):
         raise StepNotReady(
             f"lab {name!r} was not made on this machine",
-            seen="its key is not here",
+            seen=f"no {lab.folder / NOTE}",
             next=f"if it is yours: ./lab down --target aws --name {name}",
         )
     report = give_back(lab)
     data = {"ok": report.ok, "ended": [{"lab": name, "target": "aws"}] if report.ok else []}
     text = f"gave back what lab {name!r} had on AWS: nothing with its tag is left"
     return answer(options, text if report.ok else report.text, data, report.ok)
+
+
+def _is_there(lab: Lab) -> bool:
+    with own_errors("down"):
+        return bool(estate.read(lab.client(), lab.settings.name))
 
 
 def status(options: Namespace, lab: Lab) -> int:

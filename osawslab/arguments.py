@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STEPS = (
     "provision", "install_cloud", "provider_nic", "networks", "see_the_drop", "swap_mac", "verify",
-    "publish_vm", "tear_down",
+    "publish_vm", "make_it_last", "tear_down",
 )  # fmt: skip
 FLAGS = {  # settings that have an option of their own
     "name": ("NAME", "the lab (its region, its state); default: lab"),
@@ -24,8 +24,12 @@ FLAGS = {  # settings that have an option of their own
     "instance_type": ("TYPE", "it decides what the NIC can do; default: t2.large"),
     "cloud": ("KIND", "handbuilt, or openstack: the real one (needs root); default: handbuilt"),
     "dashboard": ("yes|no", "with openstack: Horizon too, see `dashboard`; default: no"),
+    "cirros": ("yes|no", "with openstack: CirrOS's image too (needs the internet); default: no"),
     "bridge": ("KIND", "auto, openvswitch or linux; default: auto"),
-    "strategy": ("WAY", "of the registered MAC to the router: auto, swap or share; default: auto"),
+    "strategy": (
+        "WAY",
+        "of the registered MAC to the router: auto, swap, share or mac-nat; default: auto",
+    ),
 }
 
 
@@ -72,8 +76,10 @@ def parser() -> ArgumentParser:
     command("image", help, "LAB image")
     sub = command("status", "say what exists, and start nothing", "LAB status --json")
     sub.add_argument("--all", action="store_true", help="every lab of the account, or of this user")
-    help = "make the seats of a class in an AWS account, show them, give them back"
-    _seats(command("seats", help, "LAB seats 12 --target aws --learners names.txt"))
+    help = "say why a packet does not arrive: look at a lab, or at any host, and change nothing"
+    _diagnose(command("diagnose", help, "LAB diagnose --ssh admin@203.0.113.10"))
+    help = "make the seats of a class, here or in an AWS account, show them, give them back"
+    _seats(command("seats", help, "LAB seats 30 --learners names.txt"))
     sub = command("extend", "let a lab that costs money live longer", "LAB extend --hours 1")
     sub.add_argument("--hours", default="1", help="so many more; default: 1")
     _sweep(command("sweep", "show what labs have left behind", "LAB sweep --older-than 8h --yes"))
@@ -83,6 +89,22 @@ def parser() -> ArgumentParser:
     help = "lead a port here to OpenStack's dashboard, until Ctrl-C (installed by --dashboard yes)"
     sub = command("dashboard", help, "LAB dashboard")
     sub.add_argument("--port", type=int, help="0: any; default: the first free one from 8780")
+    sub = command(
+        "wireshark",
+        "capture at points of a lab, into Wireshark",
+        'LAB wireshark "provider NIC" VPC --filter "icmp or arp"',
+        json=False,
+    )
+    sub.add_argument("point", nargs="*", metavar="POINT", help="default: all of a packet's way")
+    sub.add_argument("--filter", default="", help='as tcpdump has them: "icmp or arp"')
+    sub.add_argument("--write", metavar="FILE", help="write pcapng to a file, or - for a pipe")
+    sub = command("floating-ip", "give a VM a public address of its own", "LAB floating-ip add vm1")
+    sub.add_argument("what", choices=("add", "remove", "list"), help="what to do")
+    sub.add_argument("which", nargs="?", default="", metavar="VM|ADDRESS", help="add: the VM")
+    sub.add_argument(
+        "--router", default="", metavar="ID", help="add: another router than the lab's"
+    )
+    _exercise(command("exercise", "find what was broken on purpose", "LAB exercise begin router"))
     command("env", "print what leads AWS's own tools to the region", 'eval "$(LAB env)"')
     sub = command("aws", "run the AWS CLI in the region", "LAB aws ec2 describe-vpcs", json=False)
     sub.add_argument("words", nargs="...", metavar="WORD", help="what the AWS CLI is asked")
@@ -101,16 +123,31 @@ def parser() -> ArgumentParser:
         "LAB down",
     )
     sub.add_argument("--all", action="store_true", help="end every lab of this user")
+    help = "make one folder from which a machine without a network sets itself up"
+    sub = command("fetch", help, "LAB fetch --offline ../class")
+    sub.add_argument("--offline", action="store_true", required=True, help="the only way there is")
+    default = "../osawslab-offline"
+    sub.add_argument("into", nargs="?", default=default, metavar="FOLDER", help=f"new; {default}")
+    sub = command("handout", "print the notebooks: a page, and a PDF", "LAB handout 50 60")
+    sub.add_argument("notebook", nargs="*", metavar="NOTEBOOK", help="its number; default: all")
+    page = Path("osawslab-handout.html")
+    sub.add_argument("--write", type=Path, metavar="FILE", default=page, help=f"default: {page}")
     command("doctor", "look at this machine before anything is started", "LAB doctor")
     command("preflight", "look at the account before anything is made in it", "LAB preflight")
     _probe(command("probe", "try what is said of AWS, claim by claim", "LAB probe --target aws"))
     sub = command("bench", "measure, beside something real in the same run", "LAB bench tour")
     sub.add_argument(
-        "section", nargs="*", metavar="SECTION", help="tour (if none), openstack, policy, probes"
+        "section",
+        nargs="*",
+        metavar="SECTION",
+        help="tour (if none), openstack, diagnosis, seats, …",
     )
     sub = command("test", "run the tests (in a checkout)", "LAB test unit nbval")
     sub.add_argument(
-        "part", nargs="*", metavar="PART", help="lint, types, unit, …; default: all but tempest"
+        "part",
+        nargs="*",
+        metavar="PART",
+        help="lint, types, unit, …; default: all but tempest, hub",
     )
     return made
 
@@ -173,6 +210,39 @@ def _seats(sub: ArgumentParser) -> None:
         help="the last step that is done for the learners; default: provision",
     )  # fmt: skip
     sub.add_argument("--down", action="store_true", help="give back all that the seats have")
+    sub.add_argument(
+        "--exercise", action="append", default=[], metavar="[SEAT=]NAME",
+        help="break the seats that there are; again for more, such as 03=nic-down+dnat-missing",
+    )  # fmt: skip
+    here = sub.add_argument_group("on this server")
+    here.add_argument(
+        "--listen", default="", metavar="ADDRESS", help="of JupyterLab; default: 127.0.0.1"
+    )
+    here.add_argument("--port", type=int, help="of the first seat; default: the first free one")
+    here.add_argument("--watch", action="store_true", help="show the table until Ctrl-C")
+    here.add_argument("--reset", default="", metavar="SEAT", help="begin a seat's lab anew")
+    here.add_argument(
+        "--enter", default="", metavar="SEAT", help="a shell in a seat, or: -- COMMAND …"
+    )
+
+
+def _exercise(sub: ArgumentParser) -> None:
+    whats = ("list", "begin", "places", "hint", "answer", "check")
+    sub.add_argument("what", nargs="?", default="list", choices=whats, help="default: list")
+    sub.add_argument("word", nargs="*", metavar="WORD", help="a name, a level, or places")
+    sub.add_argument("--seed", type=int, help="which fault it is; default: 1")
+    sub.add_argument(
+        "--all", action="store_true", dest="everyone", help="who has found what, in every lab"
+    )
+
+
+def _diagnose(sub: ArgumentParser) -> None:
+    sub.add_argument("--ssh", metavar="USER@HOST", help="this host; default: the lab's instance")
+    sub.add_argument("--identity", type=Path, metavar="FILE", help="the private key, as ssh -i")
+    sub.add_argument("--ssh-config", type=Path, metavar="FILE", help="as ssh -F")
+    sub.add_argument(
+        "--provider-nic", default="", metavar="NAME", help="the NIC, where it is not found"
+    )
 
 
 def _ssh(sub: ArgumentParser) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osawslab.errors import BadSetting, StepFailed
-from osawslab.report import Table
 
 if TYPE_CHECKING:
     from osawslab.lab import Lab
@@ -262,13 +261,78 @@ def captures() -> dict[str, Any]:
         return peers.measure(Path(folder) / "mixed.pcap")
 
 
-Section = dict[str, Any] | list[dict[str, str]] | None
+def long_captures() -> dict[str, Any]:
+    """Measure a capture of ten million frames, beside one of a million: in time and memory."""
+    from osawslab import peers
+
+    with tempfile.TemporaryDirectory(prefix="osawslab-") as folder:
+        return peers.linear(Path(folder) / "mixed.pcap")
+
+
+def survival() -> list[dict[str, Any]]:
+    """Bring a published VM through what destroys the way to it; as root on OpenStack too."""
+    from osawslab import survival as events
+
+    with _own_place():
+        return [line.data for line in events.measure()]
+
+
+def matrix() -> list[dict[str, str]]:
+    """Try every strategy of the MAC on every NIC driver and bridge, with real packets."""
+    from osawslab import experiment
+
+    with _own_place():
+        return experiment.matrix().data
+
+
+def seats() -> list[dict[str, Any]] | None:
+    """Measure classes of 1, 10 and 50 seats on this machine; None without root."""
+    if os.geteuid():
+        return None
+    from osawslab.classroom import measure
+
+    with _own_place():
+        return measure.seats()
+
+
+def tiers() -> list[dict[str, Any]]:
+    """Run the tour in every tier of the local region."""
+    from osawslab import tiers as room
+
+    with _own_place():
+        return room.measure()
+
+
+def diagnosis() -> dict[str, Any]:
+    """Cause every fault, alone and with every other that goes with it, and have it diagnosed."""
+    from osawslab import confusion
+
+    with _own_place():
+        return confusion.measure()
+
+
+def translation() -> dict[str, Any]:
+    """Measure `mac-nat` beside plain forwarding: throughput, round trip, flows by addresses."""
+    from osawslab import throughput
+
+    with _own_place():
+        return throughput.of_a_lab()
+
+
+Section = dict[str, Any] | list[dict[str, Any]] | None
 SECTIONS: Mapping[str, Callable[[], Section]] = {
     "tour": tour,
     "openstack": openstack,
     "policy": policy,
     "probes": probes,
     "captures": captures,
+    "long-captures": long_captures,
+    "survival": survival,
+    "matrix": matrix,
+    "seats": seats,
+    "tiers": tiers,
+    "diagnosis": diagnosis,
+    "mac-nat": translation,
 }
 
 
@@ -280,58 +344,3 @@ def run(names: Sequence[str]) -> dict[str, Any]:
             f"there is no section {unknown[0]!r}", seen=unknown[0], next=", ".join(SECTIONS)
         )
     return {name: SECTIONS[name]() for name in (names or ("tour",))}
-
-
-def text(found: Mapping[str, Section]) -> str:
-    """Show seconds, and how often Mininet's bare network would fit in.
-
-    >>> print(text({"tour": {"tour": 3.0, "mininet": 0.5}}))
-    tour
-    what     seconds  times Mininet
-    tour     3.000    6.0
-    mininet  0.500    1.0
-    """
-    parts = []
-    for name, section in found.items():
-        if section is None:
-            parts.append(f"{name}: needs root")
-            continue
-        if isinstance(section, list):
-            columns = tuple(section[0])
-            parts.append(repr(Table(name, columns, tuple(tuple(r.values()) for r in section))))
-            continue
-        if "frames_per_second" in section:
-            parts.append(repr(_readers(name, section)))
-            continue
-        base = section.get("mininet")
-        figures = {key: value for key, value in section.items() if key != "phases"}
-        figures |= {each["name"]: each["seconds"] for each in section.get("phases", ())}
-        rows = tuple(
-            (
-                key,
-                "not installed"
-                if value is None
-                else f"{value:.3f}"
-                if isinstance(value, float)
-                else f"{value}",
-                f"{value / base:.1f}" if base and value is not None else "",
-            )
-            for key, value in figures.items()
-        )
-        parts.append(repr(Table(name, ("what", "seconds", "times Mininet"), rows)))
-    return "\n\n".join(parts)
-
-
-def _readers(name: str, section: Mapping[str, Any]) -> Table:
-    """Show frames per second, and how many times ours that of another is."""
-    speeds = section["frames_per_second"]
-    rows = [
-        (reader, f"{speed:,.0f}", f"{speeds['osawslab'] / speed:.1f}")
-        if speed
-        else (reader, "not installed", "")
-        for reader, speed in speeds.items()
-    ]
-    caption = (
-        f"{name}: {section['frames']:,} frames, {section['bytes_per_frame']:.0f} bytes a frame"
-    )
-    return Table(caption, ("reader", "frames per second", "times slower"), tuple(rows))

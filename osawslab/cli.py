@@ -24,7 +24,7 @@ from osawslab.region import folders
 AS_ROOT = ("down", "doctor", "test", "image")  # under sudo, all else is done as the caller
 NEEDS_REGION = (
     "start", "tour", "plan", "run", "check", "reset", "ssh", "dashboard", "aws", "openstack", "env",
-    "sweep", "extend",
+    "sweep", "extend", "wireshark", "exercise",
 )  # fmt: skip
 
 
@@ -38,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     try:
         caller = folders.owner()
-        rooted = options.command in AS_ROOT or "openstack" in getattr(options, "section", ())
-        if options.command == "probe":  # which ends the region that it has started
+        sections = {"openstack", "seats"} & set(getattr(options, "section", ()))
+        rooted = options.command in AS_ROOT or bool(sections)
+        if options.command == "fetch":  # images of OpenStack are root's
+            rooted = settings_of(options).cloud == "openstack"
+        if options.command in ("probe", "seats"):  # the first ends the region it has started
             rooted = settings_of(options).target == "local"
         if caller and not rooted:
             return as_caller(options, words, caller)

@@ -30,19 +30,24 @@ def tour(options: Namespace) -> int:
 
 
 def goes_on(name: str) -> bool:
-    """Tell that a lab of this name is on AWS, where it costs money; False where there is none.
+    """Tell that a lab of this name is in an AWS account; False where this machine has none there.
 
-    Its key is made here before anything is that AWS charges for.
+    Its account is noted before anything is made, and no longer when all is given back. Its key is
+    made before anything is that AWS charges for.
     """
     folder = target.aws_folder(name)
     if not folder.is_dir():
         return False
     from osawslab.keys import key_file
+    from osawslab.steps.account import NOTE
 
-    if not key_file(folder).exists():
+    if not (folder / NOTE).exists():
         return False
+    what = (
+        "goes on, and costs money" if key_file(folder).exists() else "was begun, and costs nothing"
+    )
     how = f"{program()} down --name {name} --target aws"
-    tell(f"lab {name!r} on AWS goes on, and costs money; to end it: {how}")
+    tell(f"lab {name!r} on AWS {what}; to end it: {how}")
     return True
 
 
@@ -68,6 +73,8 @@ def start(options: Namespace) -> int:
         answer(options, text, {"url": url, "port": server.port, "folder": str(server.folder)})
 
     variables = {f"OSAWSLAB_{key.upper()}": str(value) for key, value in given(options).items()}
+    if options.no_region:
+        variables["OSAWSLAB_TARGET"] = "replay"
     jupyter.serve(server, workbook.FIRST, variables, ready)
     tell(f"JupyterLab has ended; your notebooks stay in {options.folder}.")
     if local.find(settings.name):
@@ -141,10 +148,16 @@ def extend(options: Namespace) -> int:
 
 def seats(options: Namespace) -> int:
     """Make, show or give back the seats of a class."""
+    if settings_of(options).target == "local":
+        from osawslab import classroom
+
+        return classroom.command(options)
     from osawslab import seats as room
     from osawslab.lab import Lab
 
     with Lab(**{"name": "class", **given(options)}) as lab:
+        if options.exercise:
+            return programs.exercises(options, lab)
         if options.down:
             found = room.give_back(lab, bool(options.name), tell)
         elif options.count is None:
@@ -223,6 +236,11 @@ def down(options: Namespace) -> int:
             if not options.json:
                 say(f"ended lab {name!r}{process} and removed its state")
     left = [name for name in on_aws if goes_on(name)]
+    if options.all:
+        from osawslab.classroom import book
+
+        for each in book.names():
+            tell(f"class {each!r} goes on; to end it: {program()} seats --down --name {each}")
     if options.json:
         show_json({"ok": not left, "ended": ended})
     elif not ended and not left:
@@ -245,6 +263,20 @@ def doctor(options: Namespace) -> int:
     from osawslab.doctor import examine
 
     found = examine()
+    return answer(options, found.text, found.data, found.ok)
+
+
+def diagnose(options: Namespace) -> int:
+    """Say why a packet does not arrive: on a lab's instance, or on any host."""
+    if options.ssh:
+        from osawslab.clinic import stranger
+
+        found = stranger.run(
+            options.ssh, options.provider_nic, options.identity, options.ssh_config
+        )
+    else:
+        with lab_of(options) as lab:
+            found = lab.diagnose(options.provider_nic)
     return answer(options, found.text, found.data, found.ok)
 
 
@@ -286,9 +318,10 @@ def export(options: Namespace) -> int:
 def bench(options: Namespace) -> int:
     """Measure."""
     from osawslab import bench as room
+    from osawslab import bench_text
 
     found = room.run(options.section)
-    return answer(options, room.text(found), found)
+    return answer(options, bench_text.text(found), found)
 
 
 def test(options: Namespace) -> int:
@@ -301,12 +334,17 @@ def test(options: Namespace) -> int:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **dict.fromkeys(("plan", "run", "check", "reset"), step),
     **{f.__name__: f for f in (start, tour, status, seats, sweep, probe, down, hint, doctor)},
-    **{f.__name__: f for f in (preflight, image, extend)},
+    **{f.__name__: f for f in (preflight, image, extend, diagnose)},
     **{
         f.__name__: f
         for f in (programs.ssh, programs.env, programs.aws, programs.openstack, programs.region)
     },
     "dashboard": programs.dashboard,
+    "exercise": programs.exercise,
+    "fetch": programs.fetch,
+    "handout": programs.handout,
+    "floating-ip": programs.floating_ip,
+    "wireshark": programs.wireshark,
     "bench": bench,
     "export": export,
     "test": test,

@@ -17,15 +17,21 @@ def program() -> str:
     return "./lab" if (Path(sys.prefix) / MARK).exists() else "osawslab"
 
 
+_SHOWN = "arp|links|fdb|routes|nat|drops|topology|capture|exercises"  # in notebooks alone
 # What an error or a check tells to type in a notebook, and how that is typed here.
 _PYTHON = (
     (r'\blab\.(plan|run|check|reset|hint)\("(\w+)"\)', r"{0} \1 \2"),
     (r'\blab\.shell\("([^"]*)", on="vm"\)', r"{0} ssh vm -- \1"),
     (r'\blab\.shell\("([^"]*)"\)', r"{0} ssh -- sudo \1"),
-    (r"\blab\.(status|dashboard|extend|sweep|seats|probe)\(\)", r"{0} \1"),
+    (r'\blab\.exercise\("([\w+-]+)"\)', r"{0} exercise begin \1"),
+    (r'\blab\.exercise\("([\w+-]+)", seed=(\d+)\)', r"{0} exercise begin \1 --seed \2"),
+    (r"\bexercise\.(hint|check)\(\)", r"{0} exercise \1"),
+    (r'\bexercise\.answer\("([^"]*)"\)', r"{0} exercise answer \1"),
+    (r"\bexercise\.places\b", r"{0} exercise places"),
+    (r"\blab\.(status|dashboard|diagnose|extend|sweep|seats|probe)\(\)", r"{0} \1"),
     (r"\blab\.sweep\(yes=True\)", r"{0} sweep --yes"),
     (r'\blab\.sweep\(yes=True, older_than="(\w+)"\)', r"{0} sweep --yes --older-than \1"),
-    (r"\blab\.(\w+)\(\)", r"{0} run \1"),
+    (rf"\blab\.(?!(?:{_SHOWN})\b)(\w+)\(\)", r"{0} run \1"),
     (r"(?<![\w./-])(?:\./lab|osawslab) (?=[a-z])", r"{0} "),
 )
 

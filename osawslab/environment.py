@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osawslab.errors import MissingTool
+from osawslab.region import offline
 from osawslab.region.machine import cache
 
 Say = Callable[[str], None]
@@ -174,6 +175,7 @@ def set_up(extras: str, say: Say) -> Environment:
 
 def _run(command: Sequence[str], lock: int, what: str) -> None:
     environ = dict(os.environ, PIP_USER="0", PIP_DISABLE_PIP_VERSION_CHECK="1", NO_COLOR="1")
+    environ |= offline.pip()
     for name in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX"):
         environ.pop(name, None)
     result = subprocess.run(
@@ -194,5 +196,6 @@ def _run(command: Sequence[str], lock: int, what: str) -> None:
             what,
             seen=f"{(errors or lines or ['nothing'])[-1]}"
             f" ({disk.f_bavail * disk.f_frsize // 2**20} MiB free)",
-            next="look at the network and the free space, then ./lab again: it goes on from here",
+            next=offline.advice()
+            or "look at the network and the free space, then ./lab again: it goes on from here",
         )

@@ -97,7 +97,7 @@ def server(folder: Path, port: int | None, browser: bool) -> Server:
     """
     made = Server(folder, _port(port), secrets.token_urlsafe(24), browser)
     try:
-        _prepare()
+        prepare()
         made.log.touch(mode=0o600)
     except OSError as error:
         raise BadSetting(
@@ -108,7 +108,7 @@ def server(folder: Path, port: int | None, browser: bool) -> Server:
     return made
 
 
-def _prepare() -> None:
+def prepare() -> None:
     for path, settings in {
         "app/overrides.json": JUPYTER,
         # A kernel says at each start that its loopback sockets are not encrypted.

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from osawslab.aws import ending, launch
 from osawslab.aws.price import LEFT_OUT
+from osawslab.cloud.floating import elastic_ip
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.report import Checks, Plan, Report, Table
 from osawslab.steps import bill, census
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
-from osawslab.tables import Tables
+from osawslab.trainable import Trainable
 
 if TYPE_CHECKING:
+    from osawslab.clinic.station import Diagnosis
     from osawslab.probes.findings import Findings
 
 
-class Lab(Tables):
+class Lab(Trainable):
     """One learner's everything, by name; what exists with that name is adopted.
 
     Keywords beat environment variables `OSAWSLAB_*`, which beat `lab.toml`, which beats the
@@ -88,10 +90,10 @@ class Lab(Tables):
     def catch_up(self, step: str) -> None:
         """Run what is missing before a step. Raises CheckFailed's kin where one does not hold."""
         tour = (*steps.TOUR, "tear_down")
-        for before in tour[: tour.index(self._known(step))]:
-            report = self.run(before)
-            if not report.ok:
-                failed = next(check for check in report.checks if not check)
+        earlier = tour[: tour.index(self._known(step))]
+        self._site().target.course.opens(step, "".join(earlier[-1:]))
+        for before in earlier:
+            if failed := self.run(before).failed:
                 raise StepNotReady(
                     f"{before} does not hold: {failed.what}", seen=failed.seen, next=failed.next
                 )
@@ -111,9 +113,11 @@ class Lab(Tables):
 
     def hint(self, step: str, level: int = 1) -> str:
         """Give a hint for a step: 1 where to look, 2 what to look for, 3 what to type."""
+        from osawslab.steps import record
         from osawslab.steps.hints import hint
 
-        return hint(self._known(step), level)
+        record.note("hint", self._known(step))
+        return hint(step, level)
 
     def provision(self) -> Report:
         """Make the VPC, the instance with two NICs, and the Elastic IPs."""
@@ -146,6 +150,33 @@ class Lab(Tables):
     def publish_vm(self) -> Report:
         """Publish the VM's SSH on the provider NIC's Elastic IP."""
         return self.run("publish_vm")
+
+    def make_it_last(self) -> Report:
+        """Have the published VM answer again by itself after a reboot or a restart."""
+        return self.run("make_it_last")
+
+    def add_floating_ip(self, vm: str = "", router: str = "") -> Report:
+        """Give a VM, by name or address, a floating IP with an Elastic IP of its own.
+
+        `router` is the id of another router than the lab's. Raises PriceNotConfirmed, Refused.
+        """
+        from osawslab.steps import floating
+
+        with self._working("add_floating_ip") as site:
+            return floating.add(site, vm, router)
+
+    def remove_floating_ip(self, address: str) -> Report:
+        """Give a floating IP back, by its own or its public address. Raises StepNotReady."""
+        from osawslab.steps import floating
+
+        with self._working("remove_floating_ip") as site:
+            return floating.remove(site, address)
+
+    def floating_ips(self) -> Table:
+        """List the floating IPs. Changes nothing."""
+        from osawslab.steps import floating
+
+        return floating.table(self._site())
 
     def bake(self) -> Report:
         """Make an image of the instance with OpenStack on it; later labs start from it.
@@ -213,6 +244,18 @@ class Lab(Tables):
                     if run.given_back(site):
                         target.end(lab.settings)
 
+    def diagnose(self, nic: str = "") -> Diagnosis:
+        """Walk the path of a packet, outside in, and name the cause. Changes nothing.
+
+        `nic` is the provider NIC's name, where it cannot be found.
+
+        Raises StepNotReady where there is no instance.
+        """
+        from osawslab.steps import diagnose
+
+        with steps.own_errors("diagnose"):
+            return diagnose.run(self._site(), nic)
+
     def proof(self, reports: dict[str, Report]) -> dict[str, Any]:
         """Put the proof of a whole tour together from its reports."""
         data: dict[str, Any] = {}
@@ -254,6 +297,11 @@ class Lab(Tables):
         rows += [
             (f"{role} Elastic IP", str(a["AllocationId"]), str(a["PublicIp"]), "")
             for role, a in sorted(facts.addresses.items())
+        ]
+        rows += [
+            (what, str(a["AllocationId"]), str(a["PublicIp"]), whose)
+            for a in facts.further
+            for what, whose in [elastic_ip(a)]
         ]
         return Table(
             f"Lab {self.settings.name} on {self.settings.target}: {cost}",

@@ -214,6 +214,30 @@ def measure(path: Path, count: int = FRAMES) -> dict[str, Any]:
     return {"frames": count, "frames_per_second": speeds, "bytes_per_frame": most / count}
 
 
+def linear(path: Path, count: int = FRAMES, times: int = 10) -> dict[str, Any]:
+    """Read a mixed capture with osawslab, and one of its frames ten times over: is it as fast?"""
+    write(path, count)
+    long = path.with_suffix(".long")
+    with path.open("rb") as file, long.open("wb") as out:
+        out.write(file.read(24))
+        for _ in range(times):
+            file.seek(24)
+            shutil.copyfileobj(file, out, 1 << 20)
+    speeds = {}
+    for name, of, frames in (
+        ("osawslab", long, count * times),
+        (f"of {count:,} frames", path, count),
+    ):
+        answer = ask("osawslab", of, frames)
+        speeds[name] = answer["frames"] / answer["seconds"]
+    most = ask("memory", long, count * times)["frames"]
+    return {
+        "frames": count * times,
+        "frames_per_second": speeds,
+        "bytes_per_frame": most / count / times,
+    }
+
+
 def main(name: str, path: str, count: str) -> None:
     """Read, and say how long it took; modules are imported before."""
     import pandas  # noqa: F401

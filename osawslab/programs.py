@@ -6,13 +6,18 @@ import contextlib
 import os
 import threading
 from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osawslab import target
 from osawslab.arguments import lab_of, settings_of
-from osawslab.console import answer
+from osawslab.console import answer, tell
 from osawslab.errors import BadSetting, StepNotReady
 from osawslab.region import folders, local
 from osawslab.settings import Settings
+
+if TYPE_CHECKING:
+    from osawslab.lab import Lab
 
 
 def region_of(options: Namespace) -> local.Region:
@@ -50,6 +55,28 @@ def made(options: Namespace) -> Settings:
     return settings
 
 
+def fetch(options: Namespace) -> int:
+    """Make the offline folder."""
+    from osawslab import fetch as room
+
+    found = room.fetch(Path(options.into), settings_of(options).cloud == "openstack", tell)
+    size = f"{found['bytes'] >> 20} MiB for Python {found['python']} on {found['system']}"
+    return answer(options, f"{found['folder']}: {size}\nthere: ./lab start", found)
+
+
+def handout(options: Namespace) -> int:
+    """Print the notebooks."""
+    from osawslab import booklet, workbook
+
+    paths = booklet.notebooks(workbook.source(), options.notebook)
+    written = booklet.write(paths, options.write)
+    for file in written:
+        folders.give(file)
+    made = list(map(str, written))
+    text = "\n".join(made) + ("" if made[1:] else "\nno PDF without Chromium: print the page")
+    return answer(options, text, {"notebooks": [each.stem for each in paths], "files": made})
+
+
 def dashboard(options: Namespace) -> int:
     """Lead a port to the dashboard until Ctrl-C."""
     made(options)
@@ -59,6 +86,16 @@ def dashboard(options: Namespace) -> int:
         answer(options, text, data)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
+    return 0
+
+
+def wireshark(options: Namespace) -> int:
+    """Stream a capture into Wireshark, a file or a pipe, until one of them ends."""
+    from osawslab import wireshark as room
+
+    made(options)
+    with lab_of(options) as lab:
+        tell(room.stream(lab, options.point or None, options.filter, options.write))
     return 0
 
 
@@ -148,3 +185,34 @@ def about(region: local.Region) -> str:
         f"the local region of lab {region.name!r} runs: process {region.pid},"
         f" tier {region.tier}, EC2's API at {region.endpoint}"
     )
+
+
+def floating_ip(options: Namespace) -> int:
+    """Add, remove or list floating IPs."""
+    from osawslab import tour as room
+
+    with lab_of(options) as lab:
+        if options.what == "list":
+            table = lab.floating_ips()
+            rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            return answer(options, repr(table), {"floating_ips": rows})
+        if options.what == "add":
+            report = lab.add_floating_ip(options.which, options.router)
+        else:
+            report = lab.remove_floating_ip(options.which)
+    return answer(options, report.text, {**room.data(report), **report.data}, report.ok)
+
+
+def exercise(options: Namespace) -> int:
+    """List exercises, begin one, hint, answer, check; or say who has found what."""
+    from osawslab import training
+
+    return training.exercise(options)
+
+
+def exercises(options: Namespace, lab: Lab) -> int:
+    """Give exercises to the seats of the class that the lab's name is."""
+    from osawslab import training
+
+    found = training.give(lab, options.exercise, tell)
+    return answer(options, found.text, found.data, found.ok)

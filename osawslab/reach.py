@@ -11,12 +11,12 @@ from osawslab.cloud.openstack import dashboard
 from osawslab.cloud.openstack.dashboard import Dashboard
 from osawslab.errors import BadSetting
 from osawslab.host.ssh import SshHost
+from osawslab.replay import place
 from osawslab.report import Shell
 from osawslab.settings import Settings, load
 from osawslab.steps import publish_vm, work
 from osawslab.steps import run as steps
 from osawslab.steps.site import Progress, Site
-from osawslab.target import open_target
 
 
 class Quiet:
@@ -57,7 +57,7 @@ class Reach:
         return self._site().target.keys
 
     def _site(self) -> Site:
-        return Site(self.settings, open_target(self.settings), self.progress, self._hosts)
+        return Site(self.settings, place(self.settings), self.progress, self._hosts)
 
     def client(self, service: str = "ec2") -> Any:
         """Give the boto3 client that the steps use: "ec2", "ssm" or "sts"."""
@@ -86,9 +86,9 @@ class Reach:
             raise BadSetting(f"there is no host {name!r}", seen=name, next="one of: instance, vm")
         site = self._site()
         with steps.own_errors("ssh"):
-            return (
-                site.instance.host if name == "instance" else publish_vm.vm(site, work.read(site))
-            )
+            if name == "instance":
+                return site.instance.host
+            return publish_vm.vm(site, publish_vm.published(site, work.read(site)))
 
     def dashboard(self, port: int | None = None) -> Dashboard:
         """Lead a port of this machine to OpenStack's dashboard, for a browser here.

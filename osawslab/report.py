@@ -179,6 +179,11 @@ class Report:
         """True when every check holds."""
         return all(self.checks)
 
+    @property
+    def failed(self) -> Check | None:
+        """The first check that does not hold; None when every one does."""
+        return next((check for check in self.checks if not check), None)
+
     def _headline(self) -> str:
         held = sum(map(bool, self.checks))
         did = f"{len(self.actions)} done" if self.actions else "nothing to do"

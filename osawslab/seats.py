@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -105,11 +105,22 @@ def names(lab: Lab, count: int) -> list[str]:
             seen=f"target = {settings.target!r}",
             next='target = "aws"',
         )
+    return named(settings.name, count)
+
+
+def named(name: str, count: int, learners: Sequence[str] = ()) -> list[str]:
+    """Name the seats of a class: class-01 to class-99. Raises BadSetting."""
     if not 1 <= count <= MOST:
         raise BadSetting(
-            f"a class has 1 to {MOST} seats", seen=str(count), next="osawslab seats 12 --target aws"
+            f"a class has 1 to {MOST} seats", seen=str(count), next="osawslab seats 12"
         )
-    found = [f"{settings.name}-{number:02d}" for number in range(1, count + 1)]
+    if len(learners) > count:
+        raise BadSetting(
+            "there are more learners than seats",
+            seen=f"{len(learners)} learners, {count} seats",
+            next=f"osawslab seats {len(learners)}",
+        )
+    found = [f"{name}-{number:02d}" for number in range(1, count + 1)]
     Settings(name=found[-1])
     return found
 
@@ -165,13 +176,8 @@ def make(lab: Lab, count: int, learners: list[str], upto: str, say: Say) -> Clas
     not end the others; run again, it goes on. Raises BadSetting, Refused where not all fit,
     PriceNotConfirmed, LabBusy, StepNotReady where a name is taken.
     """
-    wanted = dict.fromkeys(names(lab, count), "")
-    if len(learners) > count:
-        raise BadSetting(
-            "there are more learners than seats",
-            seen=f"{len(learners)} learners, {count} seats",
-            next=f"osawslab seats {len(learners)}",
-        )
+    names(lab, count)
+    wanted = dict.fromkeys(named(lab.settings.name, count, learners), "")
     wanted.update(zip(wanted, learners, strict=False))
     with lab._working("seats") as site:
         with steps.own_errors("seats"):
@@ -286,9 +292,7 @@ def give_back(lab: Lab, named: bool, say: Say) -> Class:
         def work(name: str, progress: Stoppable) -> None:
             with seat(lab, name) as mine:
                 mine.progress = progress
-                report = account.give_back(mine)
-                if not report.ok:
-                    failed = next(check for check in report.checks if not check)
+                if failed := account.give_back(mine).failed:
                     raise StepFailed(f"left: {failed.what}", seen=failed.seen, next=failed.next)
             handout.remove(lab.settings.name, name)
 

@@ -37,6 +37,7 @@ class Settings:
     cloud: str = "handbuilt"  # | openstack: the real one, on an instance that is a whole Debian
     instance_type: str = "t2.large"
     dashboard: str = "no"  # | yes: Horizon too; `lab.dashboard()` leads a browser there
+    cirros: str = "no"  # | yes: CirrOS's image too, which the instance downloads
     debian: int = 13  # the AMI's release
     image: str = "auto"  # auto: one that `lab.bake()` has made, else Debian's | debian
     region: str = "us-east-1"
@@ -54,7 +55,7 @@ class Settings:
     allow_from: str = "auto"  # who may reach the instance and the VM: auto, our own address; CIDR
     ping_address: str = "8.8.8.8"
     bridge: str = "auto"  # auto | openvswitch | linux
-    strategy: str = "auto"  # auto | swap | share
+    strategy: str = "auto"  # auto | swap | share | mac-nat
     ssh_proxy: str = ""  # on AWS: OpenSSH's ProxyCommand with %h and %p; "": straight
     pay_up_to: Decimal = Decimal(0)  # on AWS: USD for all the planned hours together
     hours: Decimal = Decimal(4)  # planned
@@ -117,12 +118,13 @@ class Settings:
                 seen=f"debian = {self.debian}, bridge = {self.bridge!r}",
                 next='debian = 13 and bridge = "auto"',
             )
-        if self.dashboard == "yes" and self.cloud != "openstack":
-            raise BadSetting(
-                "the dashboard is a part of the real OpenStack",
-                seen=f'dashboard = "yes", cloud = {self.cloud!r}',
-                next='cloud = "openstack"',
-            )
+        for name, what in (("dashboard", "the dashboard"), ("cirros", "CirrOS's image")):
+            if getattr(self, name) == "yes" and self.cloud != "openstack":
+                raise BadSetting(
+                    f"{what} is a part of the real OpenStack",
+                    seen=f'{name} = "yes", cloud = {self.cloud!r}',
+                    next='cloud = "openstack"',
+                )
         if not re.fullmatch(r"[a-z]", self.zone):
             raise BadSetting(
                 "zone is the letter of an availability zone",
@@ -225,13 +227,14 @@ class Settings:
 
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "target": ("local", "aws"),
+    "target": ("local", "aws", "replay"),
     "cloud": ("handbuilt", "openstack"),
     "dashboard": ("no", "yes"),
+    "cirros": ("no", "yes"),
     "debian": (13, 12),
     "image": ("auto", "debian"),
     "bridge": ("auto", "openvswitch", "linux"),
-    "strategy": ("auto", "swap", "share"),
+    "strategy": ("auto", "swap", "share", "mac-nat"),
 }
 MONTH = 744  # hours
 AS_REGION = 'region = "us-east-1"'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from osawslab.errors import CannotReach, StepNotReady
@@ -17,6 +17,8 @@ from osawslab.steps import sight, trial, work
 
 if TYPE_CHECKING:
     from osawslab.observe.capture import Capture
+    from osawslab.observe.deciding import Why
+    from osawslab.observe.live import LiveCapture
 
 
 class Tables(Reach):
@@ -32,13 +34,48 @@ class Tables(Reach):
         Raises BadCapture; before `provision`, nobody has a name.
         """
         from osawslab.observe.capture import load_capture
+        from osawslab.steps import why
 
         try:
             with steps.own_errors("load_capture"):
-                known = sight.read(self._site()).owners.names()
+                facts = why.facts(self._site())
         except (StepNotReady, CannotReach):
-            known = {}
-        return load_capture(path, known)
+            return load_capture(path)
+        return load_capture(path, facts.sight.owners.names()).knowing(facts)
+
+    def capture(
+        self,
+        points: Sequence[str] | None = None,
+        filter: str = "",
+        *,
+        seconds: float = 600,
+        frames: int = 1_000_000,
+        bytes: int = 128 << 20,
+    ) -> LiveCapture:
+        """Capture at points, all at once, as long as a `with` block; without points, at all of
+        the way from the VM to the internet.
+
+        `with lab.capture(["provider NIC", "VPC drops"]) as cap: …`. `filter` is tcpdump's. The
+        bounds hold for all points together. Raises BadSetting for a point that is not there,
+        CannotReach.
+        """
+        from osawslab.steps import listening
+
+        with steps.own_errors("capture"):
+            return listening.begin(
+                self._site(), points, filter, seconds=seconds, frames=frames, bytes=bytes
+            )
+
+    def why(self, row: object) -> Why:
+        """Show the one rule or table entry that decided what became of a frame, or where it goes.
+
+        `row` is one of a capture's `frame`, or a hop of `capture.follow()`. What decides is read
+        now; where no fact tells, the table has no row. Raises BadSetting for something else.
+        """
+        from osawslab.steps import why
+
+        with steps.own_errors("why"):
+            return why.why(self._site(), row)
 
     def _seen(self, name: str, make: Callable[[Sight], State]) -> State:
         with steps.own_errors(name):

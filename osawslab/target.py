@@ -5,6 +5,7 @@ Nothing behind the target knows which one it is.
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import os
@@ -15,13 +16,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from osawslab.errors import BadSetting
-from osawslab.region import folders, local, machine, network
+from osawslab.region import firewall, folders, local, machine, network
 from osawslab.settings import Settings
 
 
@@ -44,6 +45,21 @@ class Vantage(Protocol):
         """Count the frames the VPC dropped, by reason (mac, arp, ip); None where unknown."""
         ...
 
+    def points(self, vpc: str, nics: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
+        """Name where this place can capture besides the instance: its namespace and interface.
+
+        `nics` are the ids of the instance's by role. Interface `nflog:N` is what is dropped.
+        """
+        ...
+
+    def owners(self, vpc: str, subnets: Iterable[str]) -> Mapping[str, str]:
+        """Name the owners of the MACs that are seen only there."""
+        ...
+
+    def program(self, text: str, *words: str) -> socket.socket:
+        """Start a Python program there; its standard input and output. Raises OSError."""
+        ...
+
 
 class Client(Protocol):
     """Give the boto3 client of a service; in the region of the settings, or in another."""
@@ -51,6 +67,16 @@ class Client(Protocol):
     def __call__(self, service: str, region_name: str = "") -> Any:
         """Raises BadSetting where the place has no such region."""
         ...
+
+
+class Course:
+    """What a place is told of a lab's course; most need not know."""
+
+    def opens(self, step: str, before: str) -> None:
+        """A notebook begins with this step; `before` is the last one before it, "" for none."""
+
+    def changes(self, step: str) -> None:
+        """A step is about to change something."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +94,8 @@ class Target:
     identity: str  # changes when connections made before are worth nothing any more
     pace: Path | None = None  # the file that keeps how long things took at this place
     proxy: str = ""  # the same way for OpenSSH: a ProxyCommand with %h and %p; "": none is needed
+    course: Course = field(default_factory=Course)
+    host: Callable[..., Any] | None = None  # how one logs in, where that is not by SSH
     charges: bool = False  # what is made here costs money
     caller_address: Callable[[], str] = address_outside  # where we come from, for that place
 
@@ -83,12 +111,47 @@ class LocalVantage:
         found = self._region.drops()
         return {reason: found[reason] for reason in ("mac", "arp", "ip")}
 
+    def points(self, vpc: str, nics: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
+        """Name the far end of each NIC's cable, what the VPC drops, and the internet."""
+        netns = network.vpc_netns(vpc)
+        return {
+            "VPC": (netns, network.port_name(nics["provider"])),
+            "VPC management": (netns, network.port_name(nics["management"])),
+            "VPC drops": (netns, f"nflog:{firewall.LOG_GROUP}"),
+            "internet": (network.INTERNET, network.leg(netns)),
+        }
+
+    def owners(self, vpc: str, subnets: Iterable[str]) -> Mapping[str, str]:
+        """Name the VPC's router, by the MACs that it has, and the internet."""
+        netns = network.vpc_netns(vpc)
+        return {
+            **{network.router_mac(subnet): "VPC router" for subnet in subnets},
+            network.leg_mac(netns, network.EDGE): "VPC router",
+            network.leg_mac(netns, network.OUTSIDE): "internet",
+        }
+
+    def program(self, text: str, *words: str) -> socket.socket:
+        """Start a Python program inside the region."""
+        return self._region.program(text, *words)
+
 
 class NoVantage:
     """Where nobody but the instance can look."""
 
     def drops(self) -> None:
         """Say that nobody can tell."""
+
+    def points(self, vpc: str, nics: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
+        """Name none."""
+        return {}
+
+    def owners(self, vpc: str, subnets: Iterable[str]) -> Mapping[str, str]:
+        """Name none."""
+        return {}
+
+    def program(self, text: str, *words: str) -> socket.socket:
+        """Refuse: there is nowhere to start it."""
+        raise OSError(errno.EOPNOTSUPP, "nobody but the instance can look")
 
 
 def open_target(settings: Settings) -> Target:
@@ -103,7 +166,7 @@ def open_target(settings: Settings) -> Target:
 
 def start(settings: Settings) -> local.Region | None:
     """Start what the place needs on this machine: its region, or nothing."""
-    return None if settings.target == "aws" else region_of(settings)
+    return region_of(settings) if settings.target == "local" else None
 
 
 def end(settings: Settings) -> None:
@@ -125,6 +188,14 @@ def region_of(settings: Settings) -> local.Region:
     )
 
 
+@functools.cache
+def _models() -> Any:
+    """Give what reads botocore's models, and keeps them: seats of a class share them."""
+    import botocore.loaders
+
+    return botocore.loaders.create_loader()
+
+
 @functools.lru_cache(maxsize=8)
 def _local(region: local.Region) -> Target:
     """One Target for a region's life: clients keep their connections."""
@@ -141,6 +212,7 @@ def _local(region: local.Region) -> Target:
             "credentials_file": (None, None, os.devnull, None),
         }
     )
+    plain.register_component("data_loader", _models())
     session = boto3.session.Session(
         aws_access_key_id=region.access_key,
         aws_secret_access_key=region.secret_key,
@@ -181,7 +253,17 @@ def _local(region: local.Region) -> Target:
 
 
 def _aws(settings: Settings) -> Target:
-    """An account: the one that boto3's own search for credentials leads to."""
+    """An account: the one that boto3's own search for credentials leads to.
+
+    Raises BadSetting on a public machine: nobody is to type keys there.
+    """
+    if public := os.environ.get("OSAWSLAB_PUBLIC"):
+        raise BadSetting(
+            "AWS is not for a public machine: whoever runs it could read your keys, and no SSH"
+            " leads out of it",
+            seen=public,
+            next='Lab() here, without an account; target = "aws" on a machine of your own',
+        )
 
     def client(service: str, region_name: str = "") -> Any:
         return _client(service, region_name or settings.region, _chain())

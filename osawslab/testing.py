@@ -2,7 +2,8 @@
 
 They need the checkout.
 
-One more, tempest, runs only when it is named: it takes long, and asks what the others do not need.
+Two more, tempest and hub, run only when they are named: they take long, and ask for what the
+others do not need.
 A part that could not run says NOT RUN and why. The status is 1 when a part failed, else 3 when
 one was not run, else 0.
 """
@@ -13,13 +14,16 @@ import contextlib
 import importlib.util
 import json as codec
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from osawslab.errors import BadSetting, MissingTool
 from osawslab.region import local, machine
@@ -27,6 +31,7 @@ from osawslab.region import local, machine
 ROOT = Path(__file__).resolve().parent.parent
 # Instances that are a whole Debian.
 WHOLE = ("tests/region/test_whole.py", "tests/region/test_bake.py", "tests/openstack")
+LONGEST = ("--durations=30",)  # shown at the end, so that what has grown is seen
 CACHES = Path(sys.prefix) / "var" / "test"  # goes with the environment
 
 
@@ -74,6 +79,7 @@ class Run:
     """Runs commands in the checkout; their words go where words belong."""
 
     json: bool  # then standard output is for the outcomes alone
+    said: IO[bytes] | None = None  # where a part's words wait that runs beside others
 
     def __call__(self, *command: str, environ: Mapping[str, str] | None = None) -> int:
         """Run a command, show all it says, return its exit status."""
@@ -82,7 +88,8 @@ class Run:
             cwd=ROOT,
             env={**os.environ, **_caches(), **(environ or {})},
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr if self.json else None,
+            stdout=self.said or (sys.stderr if self.json else None),
+            stderr=self.said and subprocess.STDOUT,
         ).returncode
 
     def python(self, *words: str, environ: Mapping[str, str] | None = None) -> int:
@@ -120,18 +127,20 @@ def types(run: Run) -> str:
 
 
 def unit(run: Run) -> str:
-    """Run the tests and the examples in docstrings, two files at a time: most only wait."""
-    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules")
-    two = ("-n", "2", "--dist", "loadfile")
-    apart = [f"--ignore={each}" for each in ("tests/browser", "tests/clients", *WHOLE)]
-    return _all(run.python(*words, *two, "osawslab", "tests", *apart))
+    """Run the tests and the examples in docstrings, four files at a time: most only wait."""
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules", *LONGEST)
+    four = ("-n", "4", "--dist", "loadfile")
+    apart = [f"--ignore={each}" for each in ("tests/browser", "tests/clients", "tests/hub", *WHOLE)]
+    return _all(run.python(*words, *four, "osawslab", "tests", *apart))
 
 
 def tour(run: Run) -> str:
     """Run the tour twice and end the lab, as this user and, if root, as an ordinary one."""
     wrong = _own_tour(run)
-    if os.geteuid() == 0 and run.python(str(ROOT / "tests" / "ordinary_user.py")):
-        wrong = "; ".join(filter(None, (wrong, "the tour of an ordinary user")))
+    if os.geteuid() == 0:
+        for how, whose in ((), "an ordinary user"), (("--contained",), "one without namespaces"):
+            if run.python(str(ROOT / "tests" / "ordinary_user.py"), *how):
+                wrong = "; ".join(filter(None, (wrong, f"the tour of {whose}")))
     return wrong
 
 
@@ -177,7 +186,7 @@ def browser(run: Run) -> str:
 
 
 def clients(run: Run) -> str:
-    """Use programs that others wrote, boto3's waiters and the AWS CLI, on the local region."""
+    """Use programs that others wrote, such as Ansible's collection, on the local region."""
     lacking = [package for _, package in machine.missing_for_tests(["clients"])]
     if lacking:
         raise NotRun(machine.install_command(lacking))
@@ -187,7 +196,7 @@ def clients(run: Run) -> str:
 def openstack(run: Run) -> str:
     """Install a real OpenStack on an instance that is a whole Debian, and take the tour on it."""
     _whole()
-    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *WHOLE))
+    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *LONGEST, *WHOLE))
 
 
 def tempest(run: Run) -> str:
@@ -196,6 +205,17 @@ def tempest(run: Run) -> str:
     if importlib.util.find_spec("tempest") is None:
         raise NotRun(f"{sys.executable} -m pip install -e '.[tempest]'")
     return _all(run.python(str(ROOT / "tests" / "openstack" / "run_tempest.py")))
+
+
+def hub(run: Run) -> str:
+    """Run JupyterHub with our configuration, as ten users log in."""
+    if os.geteuid():
+        raise NotRun("only root starts servers of other users: sudo ./lab test hub")
+    if importlib.util.find_spec("jupyterhub") is None:
+        raise NotRun(f"{sys.executable} -m pip install -e '.[hub]'")
+    if shutil.which("configurable-http-proxy") is None:
+        raise NotRun("npm install -g configurable-http-proxy")
+    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/hub"))
 
 
 def _whole() -> None:
@@ -210,7 +230,7 @@ PARTS: Mapping[str, Callable[[Run], str]] = {
     part.__name__: part for part in (lint, types, unit, tour, nbval, browser, clients, openstack)
 }
 
-NAMED: Mapping[str, Callable[[Run], str]] = {"tempest": tempest}  # no part of all
+NAMED: Mapping[str, Callable[[Run], str]] = {"tempest": tempest, "hub": hub}  # no part of all
 
 
 def chosen(parts: Sequence[str]) -> tuple[str, ...]:
@@ -246,7 +266,7 @@ def main(parts: Sequence[str], json: bool) -> int:
             seen=f"no pytest in {sys.prefix}",
             next="./lab test (it adds them), or pip install -e '.[test]'",
         )
-    outcomes = [_outcome(name, Run(json)) for name in names]
+    outcomes = _outcomes(names, json)
     for outcome in outcomes:
         line = f"{outcome.result} {outcome.part}" + (f": {outcome.why}" if outcome.why else "")
         sys.stderr.write(f"{line} ({outcome.seconds:.0f} s)\n")
@@ -254,6 +274,19 @@ def main(parts: Sequence[str], json: bool) -> int:
         sys.stdout.write(codec.dumps({"parts": [asdict(each) for each in outcomes]}) + "\n")
     results = {outcome.result for outcome in outcomes}
     return 1 if "failed" in results else 3 if "NOT RUN" in results else 0
+
+
+def _outcomes(names: Sequence[str], json: bool) -> list[Outcome]:
+    """Run the parts one after another, and the one of the whole machines beside all others."""
+    beside = [name for name in names if name == openstack.__name__ and len(names) > 1]
+    with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as apart:
+        waits = [apart.submit(_outcome, name, Run(json, said)) for name in beside]
+        done = [_outcome(name, Run(json)) for name in names if name not in beside]
+        done += [each.result() for each in waits]
+        said.seek(0)
+        for line in said:
+            sys.stderr.write(line.decode(errors="replace"))
+    return done
 
 
 def _outcome(name: str, run: Run) -> Outcome:

@@ -2,7 +2,7 @@
 """Run the notebooks and write what they show into them: `python tests/regenerate_notebooks.py`.
 
 Each one runs in a fresh lab. Run twice, it writes the same bytes. Names of notebooks as arguments
-(60-swap-mac) restrict it to those. What comes out is what nbval compares with.
+(60-swap-mac, experiments/matrix) restrict it to those. What comes out is what nbval compares with.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def clean(notebook: Any) -> None:
 
 def main(names: list[str]) -> int:
     """Regenerate the notebooks with these names, or all."""
-    paths = [NOTEBOOKS / f"{name}.ipynb" for name in names] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    paths = [NOTEBOOKS / f"{name}.ipynb" for name in names] or sorted(NOTEBOOKS.rglob("*.ipynb"))
     for path in paths:
         before = path.read_text()
         notebook = nbformat.reads(before, as_version=4)

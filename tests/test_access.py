@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,18 @@ def test_a_shell_reads_the_exports() -> None:
     assert found["AWS_SECRET_ACCESS_KEY"] == "LAB'S SECRET"
     assert found["AWS_DEFAULT_REGION"] == "eu-west-1"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & found.keys()
+
+
+def test_in_such_a_shell_an_old_aws_cli_goes_to_the_region_too(tmp_path: Path) -> None:
+    aws = tmp_path / "aws"
+    aws.write_text('#!/bin/sh\necho "$@"\n')
+    aws.chmod(0o755)
+    script = access.exports(access.variables(REGION)) + "\naws ec2 start --ids \"$(aws 'a b')\""
+    done = subprocess.run(
+        ["/bin/sh", "-euc", script], env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    led = "--endpoint-url http://127.0.0.1:5"
+    assert done.stdout == f"{led} ec2 start --ids {led} a b\n"
 
 
 def test_the_aws_cli_gets_nothing_of_the_callers(tmp_path: Path) -> None:
@@ -197,6 +210,54 @@ def test_standard_input_and_output_are_joined(
         os.close(kept)
         os.close(reader)
     assert capfdbinary.readouterr().out == b"HELLO"
+
+
+SILENT = """
+import socket, sys
+from osawslab import access
+
+class Silent:
+    name = "a"
+    def connect(self, address, port):
+        ours, self.theirs = socket.socketpair()
+        print("joined", file=sys.stderr, flush=True)
+        return ours
+
+access.join(Silent(), "203.0.113.10", 22)
+"""
+
+
+def a_pipe() -> tuple[int, int]:
+    reader, writer = os.pipe()
+    return reader, writer
+
+
+def a_socket() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+@pytest.mark.parametrize("ends", [a_pipe, a_socket, os.openpty])
+def test_it_ends_with_its_caller_though_the_instance_is_silent(
+    ends: Callable[[], tuple[int, int]],
+) -> None:
+    ours, theirs = ends()
+    waiting, kept = os.pipe()  # its standard input stays open: somebody else has it too
+    with subprocess.Popen(
+        [sys.executable, "-c", SILENT], stdin=waiting, stdout=theirs, stderr=subprocess.PIPE
+    ) as program:
+        os.close(theirs)
+        assert program.stderr is not None
+        assert program.stderr.readline() == b"joined\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.wait(0.3)
+        os.close(ours)
+        try:
+            assert program.wait(10) == 0
+        finally:
+            program.kill()
+    os.close(waiting)
+    os.close(kept)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osawslab import bench, peers
+from osawslab import bench, bench_text, peers
 from osawslab.errors import BadSetting
 from osawslab.region import local
 
@@ -40,12 +40,21 @@ def test_readers_of_captures_read_the_same_frames(tmp_path: Path) -> None:
     assert found["bytes_per_frame"] > 0
 
 
+def test_a_long_capture_is_measured_beside_a_short_one(tmp_path: Path) -> None:
+    found = peers.linear(tmp_path / "mixed.pcap", 300)
+    assert found["frames"] == 3000
+    assert list(found["frames_per_second"]) == ["osawslab", "of 300 frames"]
+    assert peers.ask("osawslab", tmp_path / "mixed.long", 3000)["frames"] == 3000
+    assert found["bytes_per_frame"] > 0
+    assert bench_text.text({"long-captures": found}).startswith("long-captures: 3,000 frames, ")
+
+
 def test_a_reader_that_is_not_installed_is_null_and_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(peers, "there", lambda name: name == "osawslab")
     found = peers.measure(tmp_path / "mixed.pcap", 50)
     assert found["frames_per_second"]["dpkt"] is None
-    said = bench.text({"captures": found})
+    said = bench_text.text({"captures": found})
     assert said.splitlines()[0].startswith("captures: 50 frames, ")
     assert said.count("not installed") == 4

@@ -15,7 +15,7 @@ import pytest
 
 from osawslab import Lab, errors
 from osawslab.errors import LabError, NoPlaceToRun
-from osawslab.region import local
+from osawslab.region import local, uml
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LabError)
@@ -174,6 +174,7 @@ def test_a_tool_of_the_region_that_is_missing_is_named(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(uml, "program", lambda: None)  # it is found without PATH
     with Lab("toolless") as lab, pytest.raises(NoPlaceToRun) as caught:
         lab.provision()
     assert "unshare is not installed (package util-linux)" in caught.value.seen

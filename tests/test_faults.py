@@ -45,7 +45,7 @@ CHANGES = {  # of the whole tour, and of its end: call -> how often
     "ModifyNetworkInterfaceAttribute": 1,
     "AllocateAddress": 2,
     "AssociateAddress": 2,
-    "CreateTags": 9,  # the host key, and after each step how far the lab is
+    "CreateTags": 10,  # the host key, and after each step how far the lab is
 }
 ENDINGS = {
     "TerminateInstances": 1,

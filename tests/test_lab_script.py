@@ -77,7 +77,9 @@ class Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     folder = tmp_path / "check out"  # spaces are allowed
     (folder / "osawslab" / "region").mkdir(parents=True)
-    modules = ("__init__", "errors", "settings", "environment", "region/__init__", "region/machine")
+    modules = ("__init__", "errors", "settings", "environment")
+    region = ("__init__", "machine", "offline", "tier", "uml", "channel", "kernel", "folders")
+    modules += tuple(f"region/{name}" for name in region)
     for name in ("lab", "pyproject.toml", *(f"osawslab/{module}.py" for module in modules)):
         shutil.copy(ROOT / name, folder / name)
     (tmp_path / "home").mkdir()
@@ -263,6 +265,24 @@ def test_what_a_part_of_the_test_needs_is_installed_for_it(
     assert json.loads(result.stdout)["argv"] == words  # the program says what is NOT RUN
     assert result.stderr.count("missing: no-such-browser (without it: no browser)") == asked
     assert len(log.read_text().splitlines() if log.exists() else []) == asked
+
+
+def test_an_offline_folder_is_where_packages_come_from(checkout: Checkout) -> None:
+    log = apt(checkout, "true")
+    checkout.machine(TOOL)
+    checkout.ready()
+    (checkout.folder / "offline").mkdir()
+    checkout.run("--yes", "tour")
+    assert "Dir::Etc::SourceList" not in log.read_text()  # half a folder is none
+    log.unlink()
+    (checkout.folder / "offline" / "about.json").write_text("{}")
+    checkout.run("--yes", "tour")
+    update, install = log.read_text().splitlines()
+    assert update.endswith(" update")
+    assert install.endswith(" install some-package")
+    for line in (update, install):
+        assert "Dir::Etc::SourceList=" in line
+        assert "Dir::Etc::SourceParts=-" in line
 
 
 def test_without_apt_the_packages_are_named(checkout: Checkout) -> None:

@@ -37,9 +37,15 @@ STEPS = {  # notebook -> the steps it is about
     "50-see-the-drop": ("see_the_drop",),
     "60-swap-mac": ("swap_mac", "verify"),
     "70-publish-vm": ("publish_vm",),
+    "80-make-it-last": ("make_it_last",),
     "90-tear-down": ("tear_down",),
 }
 NAMES = tuple(STEPS)
+EXERCISES = tuple(
+    f"clinic/{name}" for name in ("1-router", "2-wire", "3-books", "4-half", "5-two", "6-hidden")
+)
+# no chapters
+EXPERIMENTS = ("experiments/matrix", *EXERCISES, "clinic/solutions/solutions")
 PARTS = ("where", "lab", "catch-up", "predict", "check", "hints", "trouble", "try", "panel", "next")
 PACKAGES = ("boto", "ec2.", "lab.connection()", "pandas", "drops_chart", "osawslab.ui.panel")
 FENCE = re.compile(r"^ *```python\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -79,10 +85,11 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_there_are_these_notebooks_and_no_others() -> None:
-    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
+    found = {str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.ipynb")}
+    assert found == {*NAMES, *EXPERIMENTS}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *EXPERIMENTS])
 def test_a_saved_notebook_has_no_noise(name: str) -> None:
     notebook = read(name)
     nbformat.validate(notebook)
@@ -93,7 +100,7 @@ def test_a_saved_notebook_has_no_noise(name: str) -> None:
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", each) for each in ids)
     counts = []
     for cell in notebook.cells:
-        wanted = ["nbval-ignore-output"] if cell.id == "panel" else None
+        wanted = ["nbval-ignore-output"] if cell.id in ("panel", "player") else None
         assert cell.metadata == ({"tags": wanted} if wanted else {})
         if cell.cell_type == "code":
             counts.append(cell.execution_count)
@@ -118,7 +125,7 @@ def test_a_notebook_has_all_its_parts_in_order(name: str) -> None:
     at = [ids.index(part) for part in PARTS]
     assert at == sorted(at)
     where = cells(name)["where"].source
-    assert f"Notebook {NAMES.index(name) + 1} of 9 · about " in where
+    assert f"Notebook {NAMES.index(name) + 1} of 10 · about " in where
     assert "costs nothing" in where
     if STEPS[name]:
         assert ids.index("predict") < ids.index("step") < ids.index("check")
@@ -178,6 +185,26 @@ def test_what_a_notebook_types_exists(name: str) -> None:
         assert link.startswith("https://") or (FOLDER / link).is_file(), link
     for command in re.findall(r"`\./lab ([a-z]+)", text):
         assert command in ("start", "doctor", "down", "region"), command
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_exercise_asks_and_tells_no_answer(name: str) -> None:
+    from osawslab.clinic.places import PLACES
+    from osawslab.exercises.catalogue import EXERCISES as known
+    from osawslab.faults.catalogue import FAULTS
+
+    kind = name.partition("-")[2]
+    parts = ("where", "begin", "tried", "places", "answer", "panel", "check", "next")
+    ids = [cell.id for cell in read(name).cells]
+    assert [each for each in ids if each in parts] == list(parts)
+    assert f'lab.exercise("{kind}")' in cells(name)["begin"].source
+    assert cells(name)["answer"].source.startswith('answer = ""\n')
+    text = (FOLDER / f"{name}.ipynb").read_text()
+    for fault in known[kind].faults(1):
+        assert fault in PLACES or fault not in text
+        assert f"right: {FAULTS[fault].station}" not in text
+    for link in re.findall(r"\]\(([^)]*)\)", text):
+        assert ((FOLDER / name).parent / link).is_file(), link
 
 
 def test_every_package_does_something() -> None:

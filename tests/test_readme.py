@@ -56,7 +56,7 @@ def test_each_link_leads_to_a_file(link: str) -> None:
 
 
 def test_each_notebook_is_linked() -> None:
-    notebooks = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    notebooks = {str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").rglob("*.ipynb")}
     assert notebooks
     assert notebooks <= set(LINKS)
 

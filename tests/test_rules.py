@@ -15,6 +15,8 @@ FDB = "02:00:00:37:9d:ec dev p-1 master sn-1 static\n33:33:00:00:00:01 dev p-1 s
 class Kernel:
     """Answers as a region with one VPC does."""
 
+    tier = "userns"
+
     def __init__(self, *places: str) -> None:
         self.listed = list(places)
 
@@ -25,6 +27,7 @@ class Kernel:
         code, out, err = {
             "bridge": (0, FDB, ""),
             "nft": (0, "table here", ""),
+            "iptables-legacy-save": (0, "*nat", ""),
             "ip": (1, "", "no such thing"),
         }[argv[0]]
         return subprocess.CompletedProcess(argv, code, out, err)
@@ -51,6 +54,13 @@ def test_each_rule_has_a_sentence_in_front() -> None:
     assert "33:33" not in found.text  # the kernel's own
     assert "no such thing" in found.text
     assert [rule["command"] for rule in found.data["vpc-1"]][1] == "bridge fdb show"
+
+
+def test_user_mode_linux_has_its_router_elsewhere() -> None:
+    kernel = Kernel("vpc-1")
+    kernel.tier = "uml"
+    *_, last = rules.read(kernel).vpcs["vpc-1"]  # type: ignore[arg-type]
+    assert (last.command, last.said) == ("iptables-legacy-save", "*nat")
 
 
 def test_without_a_vpc() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import subprocess
 import time
@@ -157,7 +156,7 @@ def test_an_image_is_agreed_to_before_its_lab_is_made(account: dict[str, str]) -
     told = json.loads(done.stdout)["error"]
     assert told["type"] == "PriceNotConfirmed"
     assert "a month of a snapshot of 30 GB, which outlives the lab $1.50" in told["seen"]
-    assert told["next"] == 'pay_up_to = "1.93"'
+    assert told["next"] == 'pay_up_to = "1.95"'
     assert (journal.read_bytes() if journal.exists() else b"") == before
 
 
@@ -213,22 +212,6 @@ def test_nothing_is_found_where_nothing_was_made(account: dict[str, str], new_la
     assert lab.status().rows == ()
     assert len(lab.plan("provision").actions) > 10
     assert not lab.folder.exists()
-
-
-def test_down_of_labs_here_says_which_go_on_in_the_account(tmp_path: Path) -> None:
-    keep_key(key_file(tmp_path / "osawslab" / "far.aws"), "far")
-    (tmp_path / "osawslab" / "refused.aws").mkdir()  # where nothing was made
-    for words in (["--all"], ["--name", "far"]):
-        done = subprocess.run(
-            [*OSAWSLAB, "down", "--json", *words],
-            env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "OSAWSLAB_TARGET": "local"},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 1
-        assert json.loads(done.stdout) == {"ok": False, "ended": []}
-        assert "down --name far --target aws" in done.stderr
-        assert "refused" not in done.stderr
-        assert (tmp_path / "osawslab" / "far.aws").is_dir()
 
 
 def test_tools_are_led_to_the_region_and_keep_their_user(account: dict[str, str]) -> None:

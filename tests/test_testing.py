@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -37,6 +38,26 @@ def test_the_status_says_the_worst(
     out, err = capsys.readouterr()
     assert [each["why"] for each in json.loads(out)["parts"]] == answers
     assert err.count("NOT RUN unit: not here") == answers.count("not here")
+
+
+def test_the_whole_machines_run_beside_the_others_and_speak_last(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    meets = threading.Barrier(2, timeout=20)
+
+    def openstack(run: testing.Run) -> str:
+        meets.wait()
+        return "" if run("echo", "said by openstack") == 0 else "no echo"
+
+    def unit(run: testing.Run) -> str:
+        meets.wait()
+        return "" if run("echo", "said by unit") == 0 else "no echo"
+
+    monkeypatch.setattr(testing, "PARTS", {"openstack": openstack, "unit": unit})
+    assert testing.main([], json=False) == 0
+    out, err = capfd.readouterr()
+    assert out == "said by unit\n"
+    assert "said by openstack\n" in err
 
 
 def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(

@@ -74,7 +74,7 @@ def text(end: datetime | None) -> str:
 
 
 def read(text: str) -> datetime | None:
-    """Read an end from its tag; None for what is none."""
+    """Read a time, ISO 8601, UTC where it names no zone; None for what is none."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

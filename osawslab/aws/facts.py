@@ -13,6 +13,8 @@ HOST_KEY = "osawslab:host-key"  # the SSH host key that an instance has proved, 
 
 Resource = Mapping[str, Any]
 GONE = ("terminated", "shutting-down")
+FLOATING = "floating-address/"  # role of an Elastic IP: then address/fixed address/router
+FURTHER = ("lasting", "floating")  # what their roles begin with: `make_it_last`'s, floating IPs
 
 
 def tags(lab: str, role: str) -> list[dict[str, str]]:
@@ -65,6 +67,7 @@ class Facts:
     gone: Resource | None = None  # the last instance that is terminated, as long as EC2 shows it
     nics: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
     addresses: Mapping[str, Resource] = field(default_factory=dict)  # management, provider
+    further: tuple[Resource, ...] = ()  # Elastic IPs that steps after `provision` have made
     surplus: tuple[str, ...] = ()  # ids with our tag that have no place above
     idle: tuple[str, ...] = ()  # ids of volumes, and of the surplus, that lead nowhere
 
@@ -149,7 +152,8 @@ def read(ec2: Any, lab: str) -> Facts:
     def inside(each: Resource) -> bool:
         return bool(vpc and each["VpcId"] == vpc["VpcId"])
 
-    volumes = all_of("volumes", "Volumes")
+    volumes, addresses = all_of("volumes", "Volumes"), all_of("addresses", "Addresses")
+    further = tuple(each for each in addresses if role(each).partition("-")[0] in FURTHER)
     return Facts(
         vpc=vpc,
         gateway=one(gateways, lambda each: bool(each["Attachments"])),
@@ -165,8 +169,10 @@ def read(ec2: Any, lab: str) -> Facts:
             lambda each: bool(each.get("Attachment")),
         ),
         addresses=by_role(
-            all_of("addresses", "Addresses"), lambda each: bool(each.get("AssociationId"))
+            [each for each in addresses if each not in further],
+            lambda each: bool(each.get("AssociationId")),
         ),
+        further=further,
         surplus=tuple(map(identity, surplus)),
         idle=tuple(identity(each) for each in (*surplus, *volumes) if _idle(each, inhabited)),
     )

@@ -24,7 +24,8 @@ ASKED = {  # by the preflight and for prices alone; where they may not, less is 
     "servicequotas:GetServiceQuota",
 }
 BAKES = ("ec2:CreateImage", "ec2:DeleteTags")
-PROBES = {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}  # nobody else's
+# No chapter's: the probes', and a floating IP's.
+PROBES = {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
 _NEEDED = sorted(policy.allowed() - ASKED - PROBES - set(BAKES))
 LOOKS = tuple(action for action in _NEEDED if action.partition(":")[2].startswith(("Desc", "Get")))
 CHANGES = tuple(action for action in _NEEDED if action not in LOOKS)

@@ -1,10 +1,12 @@
 """Who may come in: the ingress rules of the lab's security group. Values in, values out.
 
-A rule that we made says so in its description. Only such a rule is ever taken back.
+A rule that we made says so in its description, and which machine of the lab's made it, when. Only
+such a rule is ever taken back: by its own machine, or when there are too many.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Any, NamedTuple
@@ -16,6 +18,8 @@ from osawslab.target import Target
 
 OURS = "osawslab"
 AUTO = "auto"  # the setting that stands for our own address
+OTHERS = 8  # machines besides this one that are let in; a group has 60 rules, a machine three
+DESCRIPTION = re.compile(rf"{OURS}(?: ([0-9a-f]{{8}}) (\S+))?")
 
 
 class Rule(NamedTuple):
@@ -25,6 +29,16 @@ class Rule(NamedTuple):
     low: int
     high: int
     cidr: str
+
+
+class Mark(NamedTuple):
+    """Which machine made a rule of ours, and when (UTC); both "" where nobody has signed it."""
+
+    machine: str
+    when: str
+
+
+NOBODY = Mark("", "")
 
 
 def here(target: Target, settings: Settings) -> str:
@@ -47,28 +61,48 @@ def wanted(settings: Settings, who: str) -> tuple[Rule, ...]:
     return (*(Rule("tcp", port, port, who) for port in ports), Rule("icmp", -1, -1, who))
 
 
-def granted(group: Mapping[str, Any] | None) -> dict[Rule, bool]:
-    """List what a security group lets in by address; true for a rule of ours."""
+def granted(group: Mapping[str, Any] | None) -> dict[Rule, Mark | None]:
+    """List what a security group lets in by address; None for a rule that is not ours."""
     return {
         Rule(
             str(each["IpProtocol"]),
             int(each.get("FromPort", -1)),
             int(each.get("ToPort", -1)),
             str(who["CidrIp"]),
-        ): who.get("Description") == OURS
+        ): _mark(str(who.get("Description", "")))
         for each in (group or {}).get("IpPermissions", ())
         for who in each["IpRanges"]
     }
 
 
-def permissions(rules: Iterable[Rule]) -> list[dict[str, Any]]:
+def _mark(description: str) -> Mark | None:
+    found = DESCRIPTION.fullmatch(description)
+    return Mark(*found.groups("")) if found else None
+
+
+def others(has: Mapping[Rule, Mark | None], machine: str) -> dict[Rule, bool]:
+    """List the rules of other machines; false for those of a machine that is one too many.
+
+    Of the machines, those stay that have let themselves in last.
+    """
+    theirs = {
+        rule: mark for rule, mark in has.items() if mark and mark.machine not in ("", machine)
+    }
+    last: dict[str, str] = {}
+    for mark in theirs.values():
+        last[mark.machine] = max(mark.when, last.get(mark.machine, ""))
+    stay = sorted(last, key=lambda each: (last[each], each))[-OTHERS:]
+    return {rule: mark.machine in stay for rule, mark in theirs.items()}
+
+
+def permissions(rules: Iterable[Rule], mark: Mark = NOBODY) -> list[dict[str, Any]]:
     """Write rules of ours as EC2 wants them."""
     return [
         {
             "IpProtocol": each.protocol,
             "FromPort": each.low,
             "ToPort": each.high,
-            "IpRanges": [{"CidrIp": each.cidr, "Description": OURS}],
+            "IpRanges": [{"CidrIp": each.cidr, "Description": " ".join((OURS, *mark)).strip()}],
         }
         for each in rules
     ]

@@ -8,16 +8,20 @@ Where there is no Open vSwitch, two Linux bridges as of the former linuxbridge a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from osawslab.cloud.names import Names, names
 from osawslab.errors import StepNotReady
 from osawslab.host import facts as host_facts
 from osawslab.host import interfaces
 from osawslab.host.facts import Bridge, HostFacts, Link, Namespace
-from osawslab.host.ssh import SshHost
 from osawslab.settings import Settings
+
+if TYPE_CHECKING:
+    from osawslab.host.ssh import SshHost
 
 # program -> Debian package
 PROGRAMS = {
@@ -37,6 +41,8 @@ FOLDER = "/var/lib/osawslab"
 NOTE = f"{FOLDER}/registered-mac"  # the tutorial's note of the NIC's MAC
 EVIDENCE = f"{FOLDER}/the-drop.json"
 REFUSAL = f"{FOLDER}/mac-refusal"  # what the NIC's driver said to another MAC
+# What is made to last, with its strategy: the hand-built cloud's, and the real one's.
+LASTING = (f"{FOLDER}/last.json", f"{FOLDER}/provider-nic")
 NAMES = f"{FOLDER}/names.json"  # what Neutron has called router, ports and VM
 VM_FOLDER = f"{FOLDER}/vm"
 VM_HOST_KEY = f"{VM_FOLDER}/host_key.pub"
@@ -114,8 +120,22 @@ class Cloud:
 
     @property
     def swapped(self) -> bool:
-        """True when the gateway port has the registered MAC."""
-        return self.gateway is not None and self.gateway.mac == self.registered_mac
+        """True when what leaves the gateway port has the registered MAC, its own or not."""
+        gateway = self.gateway
+        return gateway is not None and (gateway.mac == self.registered_mac or self.translates)
+
+    @property
+    def lasts(self) -> str:
+        """The strategy that is made to last, or ""."""
+        told = "".join(self.host.files.get(path) or "" for path in LASTING)
+        found = re.search(r"\bstrategy\W+([a-z-]+)", told)
+        return found[1] if found else ""
+
+    @property
+    def translates(self) -> bool:
+        """True when the provider NIC is a port of the bridge that translates MACs."""
+        own, nic = self.bridge(self.names.translator), self.provider_nic
+        return self.uses_openvswitch and bool(own and nic and nic.name in own.ports)
 
     def bridge(self, name: str) -> Bridge | None:
         """Give a bridge with its ports, of either kind; None where there is none."""
@@ -157,10 +177,10 @@ def read(host: SshHost, settings: Settings, registered_mac: str, *, learned: boo
         host,
         netns=("qrouter-*", *(("qdhcp-*",) if learned else ()))
         if real
-        else (called.router_netns, called.vm_netns),
+        else ("qrouter-*", called.vm_netns),
         programs=(*PROGRAMS, "apt-get"),
-        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, NAMES, *interfaces.PATHS),
-        bridges=(called.integration, settings.provider_bridge),
+        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, NAMES, *LASTING, *interfaces.PATHS),
+        bridges=(called.integration, settings.provider_bridge, called.translator),
         learned=learned,
     )
     if real:
@@ -214,7 +234,7 @@ def provider_bridge(cloud: Cloud) -> Iterator[Want]:
     nic, name = cloud.require_provider_nic(), cloud.settings.provider_bridge
     yield add_bridge(cloud, name, "the bridge between the provider NIC and the router")
     bridge = cloud.bridge(name)
-    inside = bridge is not None and nic.name in bridge.ports
+    inside = cloud.translates or (bridge is not None and nic.name in bridge.ports)
     command = (
         f"ovs-vsctl --may-exist add-port {name} {nic.name}"
         if cloud.uses_openvswitch

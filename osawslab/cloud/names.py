@@ -37,6 +37,7 @@ class Names:
     other_mac: str  # what the provider NIC gets when it gives its MAC away
     bridge_mac: str  # of the provider bridge's own port, where the NIC shares its MAC
     integration: str = "br-int"
+    translator: str = "br-mac-nat"  # the own bridge that translates MACs
 
 
 def names(lab: str, vm: str) -> Names:

@@ -97,6 +97,15 @@ def wants(cloud: Cloud) -> Iterator[Want]:
     )
 
 
+def published(cloud: Cloud) -> str:
+    """Give the tutorial's rule that leads to the VM, as `iptables-save` prints it."""
+    settings = cloud.settings
+    return (
+        f"-A PREROUTING -d {settings.provider_address}/32 -p tcp -m tcp"
+        f" --dport {settings.published_port} -j DNAT --to-destination {settings.vm_address}:22"
+    )
+
+
 def chains(cloud: Cloud) -> list[str]:
     """List the rules of the router as `iptables-save` prints them, in its order."""
     gateway, address = cloud.names.gateway, cloud.settings.provider_address
@@ -119,14 +128,19 @@ def chains(cloud: Cloud) -> list[str]:
 
 
 def restore(cloud: Cloud) -> str:
-    """Write the input of `iptables-restore`: both tables anew; a DNAT that is there stays."""
+    """Write the input of `iptables-restore`: both tables anew; DNAT and floating IPs stay."""
     rules = chains(cloud)
     agent = "neutron-l3-agent"
     nat = "".join(
         f":{agent}-{name} - [0:0]\n"
         for name in ("OUTPUT", "POSTROUTING", "PREROUTING", "float-snat", "snat")
     )
-    kept = [line for line in cloud.router.iptables.splitlines() if "-j DNAT" in line]
+    floating = f"-A {agent}-float-snat "
+    kept = [
+        line
+        for line in cloud.router.iptables.splitlines()
+        if "-j DNAT" in line or line.startswith(floating)
+    ]
     return (
         "*nat\n"
         + nat

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osawslab.host import probe
-from osawslab.host.ssh import SshHost
+
+if TYPE_CHECKING:
+    from osawslab.host.ssh import SshHost
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,7 @@ def read(
         "bridges": list(bridges),
         "learned": learned,
     }
-    source = Path(probe.__file__).read_text()
-    return parse(host.script(source, **given))
+    return parse(host.script(inspect.getsource(probe), **given))
 
 
 def parse(told: Mapping[str, Any]) -> HostFacts:

@@ -210,16 +210,37 @@ class SshHost:
 
         The program is sent as text, so that nothing has to be installed.
         """
-        packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
-        prologue = f"import base64,json,zlib\nGIVEN = json.loads({json.dumps(json.dumps(given))})\n"
-        program = f'{prologue}exec(zlib.decompress(base64.b64decode("{packed}")))'
-        return json.loads(self.run(f"exec python3 -c {quote(program)}") or "null")
+        return json.loads(self.run(f"exec python3 -c {quote(text(source, **given))}") or "null")
+
+    def stream(self, source: str, **given: Any) -> paramiko.Channel:
+        """Start a Python program on the host as root; its standard input and output.
+
+        Its argument is `SSH_CONNECTION`, both ends of this connection as the host sees them, which
+        sudo would take out of the environment. Raises CannotReach.
+        """
+        connection = self.connection()
+        try:
+            made = connection.transport.open_session(timeout=CHANNEL_SECONDS)
+            program = quote(text(source, **given))
+            made.exec_command(f'exec sudo python3 -c {program} "$SSH_CONNECTION"')
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise CannotReach(
+                f"the SSH connection to {self.address} broke", seen=str(error), next="once more"
+            ) from None
+        return made
 
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""
         if self._open is not None:
             self._open.close()
             self._open = None
+
+
+def text(source: str, **given: Any) -> str:
+    """Pack a Python program as one that fits into an argument; it finds `given` as GIVEN."""
+    packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
+    prologue = f"import base64,json,zlib\nGIVEN = json.loads({json.dumps(json.dumps(given))})\n"
+    return f'{prologue}exec(zlib.decompress(base64.b64decode("{packed}")))'
 
 
 def quote(text: str) -> str:

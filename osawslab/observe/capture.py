@@ -11,7 +11,7 @@ osawslab.errors.BadCapture: these bytes are no capture
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
@@ -31,6 +31,11 @@ from osawslab.report import Table as Shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from osawslab.observe.deciding import Facts
+    from osawslab.observe.follow import Followed
+    from osawslab.observe.plots import Plots
+    from osawslab.observe.stills import Stills
 
 DIRECTIONS = ("in", "out")
 NOWHERE = Point("unknown", 147)  # LINKTYPE_USER0: bytes that nobody decodes
@@ -82,6 +87,7 @@ class Capture:
     columns: Mapping[str, Column]
     _start: Array  # where in the origin each frame begins
     _origin: Origin
+    facts: Facts | None = None  # of the lab that it was captured in: what decided about frames
 
     def __len__(self) -> int:
         return len(self._start)
@@ -101,6 +107,20 @@ class Capture:
     def conversation(self) -> Shown:
         """Who says what to whom: what is the same on every run of a lab."""
         return Conversation(self.columns).table(self.caption)
+
+    @property
+    def plot(self) -> Plots:
+        """Its pictures: `plot.sequence()`, `plot.round_trips()`, `plot.drops()`."""
+        from osawslab.observe.plots import Plots
+
+        return Plots(self)
+
+    @property
+    def stills(self) -> Stills:
+        """Each frame on the way from the VM to the internet, as a picture: `stills[7]`."""
+        from osawslab.observe.stills import Stills
+
+        return Stills(self)
 
     def __repr__(self) -> str:
         return repr(self.conversation)
@@ -128,6 +148,21 @@ class Capture:
         column = Column(np.array(said, np.int32), None, made.words)
         return replace(self, columns={**self.columns, "verdict": column})
 
+    def knowing(self, facts: Facts) -> Capture:
+        """Add what decides about frames: the tables of a lab, and what its router translated."""
+        return replace(self, facts=facts)
+
+    def follow(self, what: object = None) -> Followed:
+        """Follow one ping or TCP connection through all points, hop by hop.
+
+        `what` is a frame's place, from 0, or its row of `frame`, or "icmp", "tcp" or "arp";
+        without it, the one that tells most. Raises BadSetting for a frame that nobody can follow,
+        BadCapture where there is none.
+        """
+        from osawslab.observe.follow import follow
+
+        return follow(self, what, self.facts)
+
     def take(self, rows: Array | Sequence[int]) -> Capture:
         """Give some frames by their places, in the order asked for, or by a mask of all.
 
@@ -142,6 +177,12 @@ class Capture:
         """Give the captured bytes of a frame, by its place."""
         with self._origin.open() as file:
             return self._read(file, range(len(self))[row])
+
+    def raws(self, rows: Iterable[int]) -> Iterator[bytes]:
+        """Give the captured bytes of several frames, by their places."""
+        with self._origin.open() as file:
+            for row in rows:
+                yield self._read(file, range(len(self))[row])
 
     def _read(self, file: BinaryIO, row: int) -> bytes:
         file.seek(int(self._start[row]))
@@ -217,20 +258,34 @@ def load_capture(
     """
     path = None if isinstance(source, bytes) else Path(source)
     origin = Origin(path, source if isinstance(source, bytes) else b"")
-    table, points, known = Table(), list[Point](), Known()
-    starts, comments, verdicts = [np.zeros(0, np.int64)], Vocabulary(), Vocabulary()
+    shown = caption or (f"Captured in {path.name}" if path else "Captured")
+    points: list[Point] = []
     try:
         with origin.open() as file:
-            for batch in container.batches(file, points):
-                rows = decode(batch, points, known)
-                _told(rows, batch, comments, verdicts)
-                starts.append(batch.start + batch.base)
-                table.add(rows)
+            made = of_batches(container.batches(file, points), points, origin, owners or {}, shown)
             if path is not None:
-                origin = Origin(path, b"", _state(file))
+                made = replace(made, _origin=Origin(path, b"", _state(file)))
     except OSError as error:
         assert path is not None
         raise _unreadable(path, error) from error
+    return made
+
+
+def of_batches(
+    batches: Iterable[Batch],
+    points: list[Point],
+    origin: Origin,
+    owners: Mapping[str, str],
+    caption: str,
+) -> Capture:
+    """Decode batches of frames whose bytes are in `origin`; `points` may grow meanwhile."""
+    table, known = Table(), Known()
+    starts, comments, verdicts = [np.zeros(0, np.int64)], Vocabulary(), Vocabulary()
+    for batch in batches:
+        rows = decode(batch, points, known)
+        _told(rows, batch, comments, verdicts)
+        starts.append(batch.start + batch.base)
+        table.add(rows)
     macs, addresses, said = known.macs.words, known.addresses.words, known.sayings.texts.words
     names = Vocabulary()
     number = [names.code(point.name) if point.name else -1 for point in points]
@@ -247,9 +302,8 @@ def load_capture(
     made["point"] = Column(
         np.array([*number, -1], np.int32)[made["_point"].values], None, names.words
     )
-    made.update(_owned(made, owners or {}))
-    shown = caption or (f"Captured in {path.name}" if path else "Captured")
-    return Capture(tuple(points), shown, made, np.concatenate(starts), origin)
+    made.update(_owned(made, owners))
+    return Capture(tuple(points), caption, made, np.concatenate(starts), origin)
 
 
 def _told(rows: Rows, batch: Batch, comments: Vocabulary, verdicts: Vocabulary) -> None:

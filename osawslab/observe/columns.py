@@ -227,6 +227,8 @@ class Rows:
                 made_of = "int64" if name == "time" else dtype
                 self.columns[name] = np.zeros(self.count, made_of), None
         column, missing = self.columns[name]
+        if isinstance(values, np.ndarray):  # in one go, and not number by number
+            values = values.astype(column.dtype, copy=False)
         column[rows] = values
         if missing is not None:
             missing[rows] = False

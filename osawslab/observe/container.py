@@ -9,20 +9,23 @@ Memory is bounded by the window, whatever a length field says.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from osawslab.errors import BadCapture
+from osawslab.observe.chain import Array as Array
+from osawslab.observe.chain import Chain
+from osawslab.observe.chain import fields as fields
+from osawslab.observe.chain import header as header
 
-Array = NDArray[Any]
 WINDOW = 4 << 20  # bytes that are looked at at once
 LONGEST = 262_144  # bytes of a frame: MAXIMUM_SNAPLEN of libpcap's pcap-int.h
 PAD = bytes(64)  # so that a whole header can be fetched at any byte of a window
 NO_TIME = np.iinfo(np.int64).min  # what pandas and numpy call NaT
+TRIES = 32  # guesses at a record's beginning
 LAST_SECOND = 9_223_372_036  # of what int64 can count in nanoseconds
 
 # pcap-savefile(5): the magic number gives the byte order and ticks in a second; the last two are
@@ -60,6 +63,7 @@ class Point:
     snaplen: int = 0  # bytes; 0: whole frames
     ticks: int = 10**6  # in a second
     offset: int = 0  # seconds to add to each time
+    outward: str = ""  # the direction to the internet, "in" or "out"; "" where nobody knows
 
 
 @dataclass
@@ -86,25 +90,19 @@ class Window:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.data = b""
-        self.padded = PAD  # the same, and PAD: what batches have
+        self.data = PAD  # and PAD after it
+        self.size = 0  # without PAD
         self.base = 0
         self.ended = False
 
     def move(self, at: int, need: int = 0) -> None:
         """Forget what is before `at` in the window, and read on: `need` bytes at least."""
-        kept = self.data[at:]
+        kept = self.data[at : self.size]
         self.base += at
         read = self.file.read(max(WINDOW, need - len(kept)))
         self.ended = not read
-        self.data = kept + read if kept else read
-        self.padded = self.data + PAD
-
-
-def fields(data: bytes, kind: str) -> Array:
-    """Give the number at each byte of `data`, aligned or not: kind ">u4", "<u2", …."""
-    size = np.dtype(kind).itemsize
-    return np.ndarray((max(0, len(data) - size + 1),), kind, data, 0, (1,))
+        self.data = b"".join((kept, read, PAD))
+        self.size = len(kept) + len(read)
 
 
 def nanoseconds(ticks: Array, unit: int, offset: int = 0) -> Array:
@@ -132,13 +130,13 @@ def batches(file: BinaryIO, points: list[Point]) -> Iterator[Batch]:
 
     window = Window(file)
     window.move(0)
-    start = window.data[:4]
-    if start == pcapng.SECTION and len(window.data) >= 28:
+    start = window.data[: min(4, window.size)]
+    if start == pcapng.SECTION and window.size >= 28:
         yield from pcapng.blocks(window, points)
-    elif start in MAGIC and len(window.data) >= 24:
+    elif start in MAGIC and window.size >= 24:
         yield from _records(window, points, *MAGIC[start])
     else:
-        size = len(window.data)
+        size = window.size
         begin = f"bytes that begin with {start.hex(' ')}"
         raise BadCapture(
             "these bytes are no capture",
@@ -152,12 +150,14 @@ def _records(
 ) -> Iterator[Batch]:
     link = struct.unpack_from(order + "I", window.data, 20)[0] & 0xFFFF  # above: the FCS's length
     points.append(Point("", link, ticks=unit))
+    kind = np.dtype([(name, order + "u4") for name in ("seconds", "rest", "captured", "length")])
     at, going, last = 24, True, NO_TIME
     while going:
-        data = window.padded
-        heads = _heads(data, at, len(window.data) - size, order, size)
-        number = fields(data, order + "u4")
-        captured = number[heads + 8].astype(np.int64)
+        data = window.data
+        chain = Chain(order, 8, size, _guess(data, order, unit, size, at))
+        heads = chain.heads(data, at, window.size - size)
+        head = header(data, heads, kind)
+        captured = head["captured"].astype(np.int64)
         trouble = np.zeros(len(heads), np.uint8)
         ends = heads + size + captured
         if len(absurd := np.flatnonzero(captured > LONGEST)):
@@ -165,21 +165,21 @@ def _records(
             heads, captured, trouble = heads[: stop + 1], captured[: stop + 1], trouble[: stop + 1]
             ends = ends[: stop + 1]
             captured[stop], trouble[stop], going = 0, IMPOSSIBLE, False
-        elif len(heads) and ends[-1] > len(window.data):
+        elif len(heads) and ends[-1] > window.size:
             if window.ended:
-                captured[-1] = len(window.data) - heads[-1] - size
+                captured[-1] = window.size - heads[-1] - size
                 trouble[-1] = ENDS_IN_FRAME
             else:
                 ends, heads, captured, trouble = ends[:-1], heads[:-1], captured[:-1], trouble[:-1]
         at = int(ends[-1]) if len(ends) else at
-        seconds = number[heads].astype(np.uint64)
-        ticks = seconds * np.uint64(unit) + number[heads + 4].astype(np.uint64)
+        head = head[: len(heads)]
+        ticks = head["seconds"].astype(np.uint64) * np.uint64(unit) + head["rest"]
         batch = Batch(
             data,
             window.base,
             heads + size,
             captured,
-            number[heads + 12].astype(np.int64),
+            head["length"].astype(np.int64),
             nanoseconds(ticks, unit),
             np.zeros(len(heads), np.int64),
             trouble,
@@ -188,29 +188,45 @@ def _records(
         yield batch
         if going and window.ended:
             going = False
-            if at < len(window.data):
+            if at < window.size:
                 yield ending(window, at, last, 0, ENDS_IN_HEADER)
         elif going:
             window.move(at)
             at = 0
 
 
-def _heads(data: bytes, at: int, last: int, order: str, size: int) -> Array:
-    """Walk from record to record, as long as whole headers are there."""
-    number = struct.Struct(order + "8xI").unpack_from
-    heads: list[int] = []
-    add = heads.append
-    while at <= last:
-        add(at)
-        at += size + number(data, at)[0]
-    return np.array(heads, np.int64)
+def _guess(
+    data: bytes, order: str, unit: int, size: int, at: int
+) -> Callable[[bytes, int, int], int]:
+    """Tell records by what their headers have in common with the one at `at`: the hour, about."""
+    head = struct.Struct(order + "IIII").unpack_from
+    place = 0 if order == ">" else 2
+    hour = data[at + place : at + place + 2]
+
+    def guess(data: bytes, begin: int, end: int) -> int:
+        found = begin - 1
+        for _ in range(TRIES):
+            found = data.find(hour, found + 1 + place, end + place + 1) - place
+            if found < begin:
+                break
+            _, rest, captured, length = head(data, found)
+            after = found + size + captured
+            if (
+                rest < unit
+                and captured <= min(length, LONGEST)
+                and (data.startswith(hour, after + place) or after > len(data) - 2 * size)
+            ):
+                return found
+        return end
+
+    return guess
 
 
 def ending(window: Window, at: int, time: int, point: int, trouble: int) -> Batch:
     """Make the row that says why the capture ends where it does; what is left are its bytes."""
-    left = min(len(window.data) - at, LONGEST)
+    left = min(window.size - at, LONGEST)
     start, captured, length, when, where = (
         np.array([each], np.int64) for each in (at, left, 0, time, point)
     )
     wrong = np.array([trouble], np.uint8)
-    return Batch(window.padded, window.base, start, captured, length, when, where, wrong)
+    return Batch(window.data, window.base, start, captured, length, when, where, wrong)

@@ -57,21 +57,25 @@ class Conversation:
         judged = bool((self.columns["verdict"].values >= 0).any())
         rows: dict[tuple[str, ...], None] = {}
         for row in self._distinct():
-            said = (
-                *((self._text("point", row),) if several else ()),
-                self._named("src_mac", "src_owner", row),
-                self._named("dst_mac", "dst_owner", row),
-                self._text("protocol", row),
-                self._address("src", "sport", row),
-                self._address("dst", "dport", row),
-                self._says(row),
-                *((self._text("verdict", row),) if judged else ()),
-            )
-            rows[said] = None
+            at, *words, verdict = self.words(row)
+            rows[(*((at,) if several else ()), *words, *((verdict,) if judged else ()))] = None
         if len(rows) > SHOWN:
             caption = f"{caption} (the first {SHOWN} kinds of {len(rows)})"
         names = (*(("at",) if several else ()), *COLUMNS, *(("verdict",) if judged else ()))
         return Table(caption, names, tuple(rows)[:SHOWN])
+
+    def words(self, row: int) -> tuple[str, ...]:
+        """Say one frame: its point, the words of `COLUMNS`, and its verdict."""
+        return (
+            self.text("point", row),
+            self.named("src_mac", "src_owner", row),
+            self.named("dst_mac", "dst_owner", row),
+            self.text("protocol", row),
+            self.address("src", "sport", row),
+            self.address("dst", "dport", row),
+            self.says(row),
+            self.text("verdict", row),
+        )
 
     def _distinct(self) -> list[int]:
         """Find the first of all frames that are equal in what a row shows."""
@@ -85,38 +89,42 @@ class Conversation:
             codes.append(np.where(of.missing | (of.values >= SYSTEM_PORTS), -1, of.values))
         return sorted(_first_of_equals(codes))
 
-    def _text(self, name: str, row: int) -> str:
+    def text(self, name: str, row: int) -> str:
+        """Give a column's text, printable; "" where there is none."""
         column = self.columns[name]
         code = int(column.values[row])
         assert column.words is not None
-        return _printable(column.words[code]) if code >= 0 else ""
+        return printable(column.words[code]) if code >= 0 else ""
 
-    def _named(self, name: str, owner: str, row: int) -> str:
-        shown, whose = self._text(name, row), self._text(owner, row)
+    def named(self, name: str, owner: str, row: int) -> str:
+        """Give a column's text with its owner's name."""
+        shown, whose = self.text(name, row), self.text(owner, row)
         return f"{shown} ({whose})" if whose else shown
 
-    def _address(self, end: str, port: str, row: int) -> str:
-        column, shown = self.columns[port], self._text(end, row)
+    def address(self, end: str, port: str, row: int) -> str:
+        """Give an end, "src" or "dst", with its owner's name; a port where it is a service's."""
+        column, shown = self.columns[port], self.text(end, row)
         assert column.missing is not None
         number = int(column.values[row])
         if not column.missing[row] and number < SYSTEM_PORTS:
             shown = f"{shown}:{number}"
-        name = self._text(f"{end}_name", row)
+        name = self.text(f"{end}_name", row)
         return f"{shown} ({name})" if name else shown
 
-    def _says(self, row: int) -> str:
+    def says(self, row: int) -> str:
+        """Say what a frame says, inside VXLAN too."""
         # Where a sender pushes follows from its timing, not from what it says.
-        said = self._text("says", row).replace("PSH ACK", "ACK")
-        if inside := self._text("inner_says", row).replace("PSH ACK", "ACK"):
-            ends = filter(None, (self._text("inner_src", row), self._text("inner_dst", row)))
+        said = self.text("says", row).replace("PSH ACK", "ACK")
+        if inside := self.text("inner_says", row).replace("PSH ACK", "ACK"):
+            ends = filter(None, (self.text("inner_src", row), self.text("inner_dst", row)))
             said += f": {' to '.join(ends)} {inside}".replace("  ", " ")
         return said
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape what a file's names could do to a terminal.
 
-    >>> _printable("a\\x1b[2Jb")
+    >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from osawslab.host.facts import HostFacts
+from osawslab.observe import nexthops
 from osawslab.observe.difference import State
 from osawslab.observe.state import VPC, Sight, table, told, unreadable
 
@@ -97,20 +98,21 @@ def _openvswitch(host: HostFacts) -> Iterable[dict[str, Any]]:
 def routes(sight: Sight) -> State:
     """Show the way to each network: of the VPC, and of each namespace's main table."""
     found: list[dict[str, Any]] = [
-        {"where": VPC, "to": _everything(to), "via": via, "via_owner": _target(via)}
+        {"where": VPC, "to": _everything(to), "via": via, "via_owner": nexthops.described(via)}
         for to, via in sight.routes
     ]
     for name in sight.spaces:
         for each in sight.host.namespace(name).routes:
-            via = str(each.get("gateway", "") or each.get("via", {}).get("host", ""))
+            kind, via, interface = nexthops.way(each)
+            owners = ", ".join(sight.owners.address(hop) for hop in via.split(", ") if hop)
             found.append(
                 {
                     "where": sight.places[name],
                     "namespace": name,
                     "to": _everything(str(each.get("dst", ""))),
-                    "via": via,
-                    "via_owner": sight.owners.address(via) if via else "the network itself",
-                    "interface": str(each.get("dev", "")),
+                    "via": kind or via,
+                    "via_owner": nexthops.TYPES.get(kind, owners or "the network itself"),
+                    "interface": interface,
                     "source": str(each.get("prefsrc", "")),
                     "protocol": str(each.get("protocol", "")),
                     "metric": each.get("metric"),
@@ -131,12 +133,6 @@ def routes(sight: Sight) -> State:
 
 def _everything(to: str) -> str:
     return "default" if to == "0.0.0.0/0" else to
-
-
-def _target(via: str) -> str:
-    if via.startswith("igw-"):
-        return "internet gateway"
-    return "inside the VPC" if via == "local" else via or "something else"
 
 
 def nat(sight: Sight) -> State:

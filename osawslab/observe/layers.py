@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from osawslab.observe import words
+from osawslab.observe import packets, words
 from osawslab.observe.columns import INNER, Rows, names
 from osawslab.observe.container import (
     ENDS_IN_BLOCK,
@@ -28,6 +28,7 @@ BROADCAST = 0xFFFF_FFFF_FFFF
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD  # EtherTypes
 VLAN_TAGS = (0x8100, 0x88A8)  # 802.1Q, 802.1ad
 ETHERNET, COOKED, COOKED2, LOOPBACK = 1, 113, 276, 0  # tcpdump.org/linktypes.html
+FAMILIES = (2, 24, 28, 30)  # IPv4; IPv6 of NetBSD, FreeBSD, macOS: LINKTYPE_NULL, the same page
 RAW = {12: 0, 14: 0, 101: 0, 228: IPV4, 229: IPV6}  # IP without a link header; 0: as it says
 INSIDE = names(
     ("src_mac", "dst_mac", "vlan", "protocol", "src", "dst", "says", "ident", "sport", "dport",
@@ -39,20 +40,25 @@ def decode(batch: Batch, points: Sequence[Point], known: Known) -> Rows:
     """Decode a batch; `known` is that of the whole capture."""
     rows = Rows(len(batch))
     frames = Frames(known, batch.data, rows)
-    frames.trouble = batch.trouble
-    # Only the interfaces that the batch has: a file may describe one for each frame.
-    which, place = np.unique(batch.point, return_inverse=True)
-    links = [points[each].link if each >= 0 else -1 for each in which.tolist()]
-    link = np.array(links, np.int64)[place]
-    link[np.isin(batch.trouble, NO_FRAME)] = -1
+    frames.trouble = batch.trouble.copy()
+    frames.unseen = np.maximum(batch.length - batch.captured, 0)
     everything = Cursor(np.arange(len(batch)), batch.start, batch.start + batch.captured)
-    for each in np.unique(link).tolist():
-        frames.link(each, everything if (of := link == each).all() else everything.where(of))
+    if len(points) == 1 and not batch.trouble.any():
+        frames.link(points[0].link, everything)
+    else:
+        # Only the interfaces that the batch has: a file may describe one for each frame.
+        which, place = np.unique(batch.point, return_inverse=True)
+        links = [points[each].link if each >= 0 else -1 for each in which.tolist()]
+        link = np.array(links, np.int64)[place]
+        link[np.isin(batch.trouble, NO_FRAME)] = -1
+        for each in np.unique(link).tolist():
+            frames.link(each, everything if (of := link == each).all() else everything.where(of))
     frames.finish()
     if inner := frames.tunnelled:
         of = Cursor(*(np.concatenate(each) for each in zip(*inner, strict=True)))
         found = Rows(len(of))
         inside = Frames(known, batch.data, found)
+        inside.unseen = frames.unseen[of.rows]
         inside.ethernet(Cursor(np.arange(len(of)), of.at, of.end))
         inside.finish()
         broken, _ = rows.columns["broken"]
@@ -77,9 +83,12 @@ class Frames(Packets):
         elif link in RAW or link == LOOPBACK:
             c = self.whole(c, 4 if link == LOOPBACK else 1, "link")
             if link == LOOPBACK:  # an address family of whatever machine, in its byte order
-                family = self.u32[c.at]
-                kind = np.where(np.isin(family, (2, 2 << 24)), IPV4, IPV6)
-                c = c.inside(4)
+                family = self.u32[c.at].astype(np.int64)
+                family = np.where(family > 0xFFFF, family >> 24, family)
+                known = np.isin(family, FAMILIES)
+                self.say(c.where(~known), words.FAMILY, family[~known])
+                self.keep(c.where(~known).inside(4))
+                c, kind = c.where(known).inside(4), np.where(family == 2, IPV4, IPV6)[known]
             else:
                 kind = np.where(self.u8[c.at] >> 4 == 6, IPV6, RAW[link] or IPV4)
             self.network(c, kind)
@@ -90,9 +99,10 @@ class Frames(Packets):
     def ethernet(self, c: Cursor) -> None:
         """Decode Ethernet (IEEE 802.3)."""
         c = self.whole(c, 14, "link")
-        self.put("dst_mac", c.rows, self.macs(self.u64[c.at] >> 16))
-        self.source(c, self.u64[c.at + 6] >> 16)
-        self.tagged(c.inside(14), self.u16[c.at + 12].astype(np.int64))
+        head = self.head(c, packets.ETHERNET)
+        self.put("dst_mac", c.rows, self.macs(head["dst"] >> 16))
+        self.source(c, head["src"] >> 16)
+        self.tagged(c.inside(14), head["kind"].astype(np.int64))
 
     def cooked(self, c: Cursor, kind: int, size: int, mac: int, carries: int, header: int) -> None:
         """Decode what `tcpdump -i any` writes; the numbers are places in its header."""
@@ -109,7 +119,7 @@ class Frames(Packets):
     def tagged(self, c: Cursor, kind: Array) -> None:
         """Step over VLAN tags; the first is `vlan`, the second `inner_vlan`."""
         depth = 0
-        while (tagged := np.isin(kind, VLAN_TAGS)).any():
+        while (tagged := (kind == VLAN_TAGS[0]) | (kind == VLAN_TAGS[1])).any():
             plain, of = c.where(~tagged), self.whole(c.where(tagged), 4, "link")
             number = self.u16[of.at] & 0x0FFF
             if depth < 2:

@@ -7,18 +7,43 @@ frame ends) and fetches its fields for all of them together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from osawslab.observe import words
 from osawslab.observe.columns import Rows, Vocabulary
-from osawslab.observe.container import Array, fields
+from osawslab.observe.container import LONGEST, Array, fields, header
 from osawslab.observe.words import FAULT
 
 VXLAN_PORT = 4789  # RFC 7348
 DATA = 64  # bytes kept of what no column names
 PROTOCOLS = ("other", "ARP", "ICMP", "TCP", "UDP", "IPv6")
-TRANSPORTS = {1: "ICMP", 6: "TCP", 17: "UDP"}  # IANA protocol numbers
+# Headers as the RFCs draw them. numpy has no number of 6 bytes: a MAC is the first 48 bits of 64.
+ETHERNET = np.dtype(
+    {"names": ["dst", "src", "kind"], "formats": [">u8", ">u8", ">u2"], "offsets": [0, 6, 12]}
+)
+ARP = np.dtype(
+    {
+        "names": ["kinds", "operation", "src_mac", "src", "dst_mac", "dst"],
+        "formats": [">u8", ">u2", ">u8", ">u4", ">u8", ">u4"],
+        "offsets": [0, 6, 8, 14, 18, 24],
+    }
+)
+IPV4 = np.dtype([
+    ("start", "u1"), ("service", "u1"), ("total", ">u2"), ("id", ">u2"), ("place", ">u2"),
+    ("ttl", "u1"), ("number", "u1"), ("checksum", ">u2"), ("src", ">u4"), ("dst", ">u4"),
+])  # fmt: skip
+ICMP = np.dtype([
+    ("type", "u1"), ("code", "u1"), ("checksum", ">u2"), ("ident", ">u2"), ("seq", ">u2"),
+])  # fmt: skip
+TCP = np.dtype([
+    ("sport", ">u2"), ("dport", ">u2"), ("seq", ">u4"), ("ack", ">u4"), ("offset", "u1"),
+    ("flags", "u1"), ("window", ">u2"), ("checksum", ">u2"), ("urgent", ">u2"),
+])  # fmt: skip
+UDP = np.dtype([("sport", ">u2"), ("dport", ">u2"), ("size", ">u2"), ("checksum", ">u2")])
+TRANSPORT = np.zeros(256, np.int8)  # the place in `PROTOCOLS` by IANA's protocol number
+TRANSPORT[[1, 6, 17]] = [PROTOCOLS.index(name) for name in ("ICMP", "TCP", "UDP")]
 
 
 @dataclass(frozen=True)
@@ -34,7 +59,8 @@ class Cursor:
 
     def where(self, mask: Array) -> Cursor:
         """Keep some."""
-        return Cursor(self.rows[mask], self.at[mask], self.end[mask])
+        kept = np.flatnonzero(mask)
+        return Cursor(self.rows[kept], self.at[kept], self.end[kept])
 
     def inside(self, size: Array | int) -> Cursor:
         """Step over a header."""
@@ -62,6 +88,7 @@ class Packets:
         self.vlan = np.zeros(rows.count, np.uint64)
         self.trouble = np.zeros(rows.count, np.uint8)
         self.broken = np.zeros(rows.count, bool)
+        self.unseen = np.zeros(rows.count, np.int64)  # bytes on the wire after those captured
         self.tunnelled: list[tuple[Array, Array, Array]] = []
         self.sender = np.full(rows.count, -1, np.int32)  # the source MAC's number
 
@@ -69,6 +96,8 @@ class Packets:
         """Fill in what more than one layer has told."""
         every = np.arange(len(self.says))
         self.put("protocol", every, self.protocol)
+        broken = self.says >> np.uint64(words.ARGUMENT + 36) == words.BROKEN
+        self.trouble[broken & (self.trouble >= words.LONG_IP)] = 0  # it says where it ends
         self.put("broken", every, self.broken | (self.trouble != 0))
         key = self.says | self.vlan << np.uint64(words.VLAN) | self.trouble.astype(np.uint64)
         self.put("says", every, self.common.sayings.texts.codes(key))
@@ -87,6 +116,11 @@ class Packets:
         self.keep(bad)
         return c.where(~mask)
 
+    def doubt(self, c: Cursor, mask: Array, trouble: int) -> None:
+        """Mark the frames of a mask as broken, and go on with what they say."""
+        rows = c.rows[mask]
+        self.trouble[rows[self.trouble[rows] == 0]] = trouble
+
     def whole(self, c: Cursor, size: Array | int, layer: str) -> Cursor:
         """Mark the frames that end inside this layer's header; give the others."""
         return self.fault(c, c.at + size > c.end, f"cut off in the {layer} header")
@@ -96,6 +130,10 @@ class Packets:
         for row, at, end in zip(c.rows.tolist(), c.at.tolist(), c.end.tolist(), strict=True):
             if end > at:
                 self.put("data", row, self.data[at : min(end, at + DATA)])
+
+    def head(self, c: Cursor, kind: np.dtype[Any]) -> Array:
+        """Fetch a header, which must be whole."""
+        return header(self.data, c.at, kind)
 
     def macs(self, keys: Array) -> Array:
         """Number MACs."""
@@ -111,17 +149,18 @@ class Packets:
         """Decode ARP (RFC 826) of IPv4 on Ethernet."""
         self.protocol[c.rows] = PROTOCOLS.index("ARP")
         c = self.whole(c, 28, "ARP")
-        operation = self.u16[c.at + 6].astype(np.int64)
-        self.put("arp_operation", c.rows, operation)
-        usual = self.u64[c.at] >> 16 == 0x000108000604
+        head = self.head(c, ARP)
+        self.put("arp_operation", c.rows, head["operation"])
+        usual = head["kinds"] >> 16 == 0x000108000604
         self.say(c.where(~usual), words.ARP, words.OTHER_ARP)
         self.keep(c.where(~usual))
-        c, operation = c.where(usual), operation[usual]
-        said = self.macs(self.u64[c.at + 8] >> 16)
-        sender = self.common.addresses.codes(self.u32[c.at + 14])
-        target = self.common.addresses.codes(self.u32[c.at + 24])
+        c, head = c.where(usual), head[usual]
+        operation = head["operation"].astype(np.int64)
+        said = self.macs(head["src_mac"] >> 16)
+        sender = self.common.addresses.codes(head["src"])
+        target = self.common.addresses.codes(head["dst"])
         self.put("arp_src_mac", c.rows, said)
-        self.put("arp_dst_mac", c.rows, self.macs(self.u64[c.at + 18] >> 16))
+        self.put("arp_dst_mac", c.rows, self.macs(head["dst_mac"] >> 16))
         self.put("src", c.rows, sender)
         self.put("dst", c.rows, target)
         # A frame that comes from one MAC and speaks of another says so.
@@ -133,84 +172,98 @@ class Packets:
     def ipv4(self, c: Cursor) -> None:
         """Decode IPv4 (RFC 791). A total length of 0 was left to the NIC."""
         c = self.whole(c, 20, "IPv4")
-        self.put("src", c.rows, self.common.addresses.codes(self.u32[c.at + 12]))
-        self.put("dst", c.rows, self.common.addresses.codes(self.u32[c.at + 16]))
-        start, total = self.u8[c.at], self.u16[c.at + 2].astype(np.int64)
-        header = (start & 0x0F).astype(np.int64) * 4
-        wrong = (start >> 4 != 4) | (header < 20) | ((total > 0) & (total < header))
-        right = ~wrong
-        c, header, total = self.fault(c, wrong, "broken IPv4 header"), header[right], total[right]
-        self.put("ip_id", c.rows, self.u16[c.at + 4])
-        self.put("ttl", c.rows, self.u8[c.at + 8])
-        number = self.u8[c.at + 9]
-        self.put("ip_protocol", c.rows, number)
-        there = c.at + header <= c.end
-        c = self.whole(c, header, "IPv4")
-        header, total, number = header[there], total[there], number[there]
-        fragment = (self.u16[c.at + 6] & 0x1FFF).astype(np.int64) * 8
+        head = self.head(c, IPV4)
+        self.put("src", c.rows, self.common.addresses.codes(head["src"]))
+        self.put("dst", c.rows, self.common.addresses.codes(head["dst"]))
+        total, size = head["total"].astype(np.int64), (head["start"] & 0x0F).astype(np.int64) * 4
+        wrong = (head["start"] >> 4 != 4) | (size < 20) | ((total > 0) & (total < size))
+        if wrong.any():
+            c = self.fault(c, wrong, "broken IPv4 header")
+            head, size, total = head[~wrong], size[~wrong], total[~wrong]
+        self.put("ip_id", c.rows, head["id"])
+        self.put("ttl", c.rows, head["ttl"])
+        self.put("ip_protocol", c.rows, head["number"])
+        there = c.at + size <= c.end
+        if not there.all():
+            c = self.whole(c, size, "IPv4")
+            head, size, total = head[there], size[there], total[there]
+        place = head["place"].astype(np.int64)
+        fragment = (place & 0x1FFF) * 8
         self.put("fragment", c.rows, fragment)
         by_header = c.at + total
+        self.doubt(c, by_header > c.end + self.unseen[c.rows], words.LONG_IP)
         end = np.where(total > 0, np.minimum(c.end, by_header), c.end)
-        size = np.where(total > 0, by_header, c.end) - c.at - header  # on the wire
-        c = Cursor(c.rows, c.at + header, end)
-        self.transport(c, number, size, fragment > 0)
+        room = np.where(total > 0, by_header, c.end) - c.at - size  # on the wire
+        c, first = Cursor(c.rows, c.at + size, end), place & 0x2000 != 0
+        self.transport(c, head["number"], room, fragment > 0, first)
 
-    def transport(self, c: Cursor, number: Array, size: Array, later: Array) -> None:
-        """Decode what IPv4 carries; `size` is its bytes on the wire, `later` a later fragment."""
-        for each, name in TRANSPORTS.items():
-            self.protocol[c.rows[number == each]] = PROTOCOLS.index(name)
+    def transport(self, c: Cursor, number: Array, size: Array, later: Array, first: Array) -> None:
+        """Decode what IPv4 carries; `size` is its bytes on the wire, `later` a later fragment.
+
+        The length in a `first` fragment is that of the whole datagram.
+        """
+        self.protocol[c.rows] = TRANSPORT[number]
         if later.any():
             self.say(c.where(later), words.FRAGMENT)
             self.keep(c.where(later))
-            c, number, size = c.where(~later), number[~later], size[~later]
+            c, number, size, first = c.where(~later), number[~later], size[~later], first[~later]
+        size = np.where(first & (number == 17), LONGEST, size)
         for each, layer in ((6, self.tcp), (17, self.udp), (1, self.icmp)):
             if (of := number == each).any():
                 layer(c.where(of), size[of])
-        rest = ~np.isin(number, list(TRANSPORTS))
-        self.say(c.where(rest), words.IP_PROTOCOL, number[rest])
-        self.keep(c.where(rest))
+        if (rest := TRANSPORT[number] == 0).any():
+            self.say(c.where(rest), words.IP_PROTOCOL, number[rest])
+            self.keep(c.where(rest))
 
     def icmp(self, c: Cursor, _: Array) -> None:
         """Decode ICMP (RFC 792)."""
         c = self.whole(c, 8, "ICMP")
-        kind, code = self.u8[c.at].astype(np.int64), self.u8[c.at + 1].astype(np.int64)
+        head = self.head(c, ICMP)
+        kind = head["type"].astype(np.int64)
         self.put("icmp_type", c.rows, kind)
-        self.put("icmp_code", c.rows, code)
-        self.say(c, words.ICMP, kind << 8 | code)
-        c = c.where((kind == 0) | (kind == 8))
-        self.put("ident", c.rows, self.u16[c.at + 4])
-        self.put("seq", c.rows, self.u16[c.at + 6])
+        self.put("icmp_code", c.rows, head["code"])
+        self.say(c, words.ICMP, kind << 8 | head["code"])
+        rows, head = c.rows[echo := (kind == 0) | (kind == 8)], head[echo]
+        self.put("ident", rows, head["ident"])
+        self.put("seq", rows, head["seq"])
 
-    def ports(self, c: Cursor) -> None:
-        """Note the ports, which a header that is cut off may still have."""
-        c = c.where(c.at + 4 <= c.end)
-        self.put("sport", c.rows, self.u16[c.at])
-        self.put("dport", c.rows, self.u16[c.at + 2])
+    def ports(self, c: Cursor, head: Array) -> None:
+        """Note the ports."""
+        self.put("sport", c.rows, head["sport"])
+        self.put("dport", c.rows, head["dport"])
+
+    def headed(self, c: Cursor, kind: np.dtype[Any], layer: str) -> tuple[Cursor, Array, Array]:
+        """Fetch the headers that are whole, and tell which are; one cut off may have its ports."""
+        there = c.at + kind.itemsize <= c.end
+        if not there.all():
+            some = c.where(~there & (c.at + 4 <= c.end))
+            self.ports(some, self.head(some, UDP))  # of 8 bytes; what is after the frame is unread
+            c = self.whole(c, kind.itemsize, layer)
+        head = self.head(c, kind)
+        self.ports(c, head)
+        return c, head, there
 
     def tcp(self, c: Cursor, size: Array) -> None:
         """Decode TCP (RFC 9293)."""
-        self.ports(c)
-        there = c.at + 20 <= c.end
-        c, size = self.whole(c, 20, "TCP"), size[there]
-        self.put("seq", c.rows, self.u32[c.at + 4])
-        self.put("ack", c.rows, self.u32[c.at + 8])
-        flags = self.u8[c.at + 13]
-        self.put("flags", c.rows, flags)
-        self.put("window", c.rows, self.u16[c.at + 14])
-        header = (self.u8[c.at + 12] >> 4).astype(np.int64) * 4
-        self.say(c, words.TCP, flags & 0x1F)
+        c, head, there = self.headed(c, TCP, "TCP")
+        size = size[there]
+        for name in ("seq", "ack", "flags", "window"):
+            self.put(name, c.rows, head[name])
+        header = (head["offset"] >> 4).astype(np.int64) * 4
+        self.say(c, words.TCP, head["flags"] & 0x1F)
         wrong = (header < 20) | (header > size)
         c = self.fault(c, wrong, "broken TCP header")
         self.put("payload", c.rows, size[~wrong] - header[~wrong])
 
-    def udp(self, c: Cursor, _: Array) -> None:
-        """Decode UDP (RFC 768), and what is inside VXLAN (RFC 7348)."""
-        self.ports(c)
-        c = self.whole(c, 8, "UDP")
-        size = self.u16[c.at + 4].astype(np.int64)
-        c = self.fault(c, (size > 0) & (size < 8), "broken UDP header")
-        sport, dport = self.u16[c.at], self.u16[c.at + 2]
-        size = self.u16[c.at + 4].astype(np.int64)  # 0: left to the NIC, or a jumbogram
+    def udp(self, c: Cursor, room: Array) -> None:
+        """Decode UDP (RFC 768), and what is inside VXLAN (RFC 7348); `room` as IP tells it."""
+        c, head, there = self.headed(c, UDP, "UDP")
+        size = head["size"].astype(np.int64)  # 0: left to the NIC, or a jumbogram
+        self.doubt(c, size > room[there], words.LONG_UDP)
+        if (wrong := (size > 0) & (size < 8)).any():
+            c, head = self.fault(c, wrong, "broken UDP header"), head[~wrong]
+            size = size[~wrong]
+        sport, dport = head["sport"].astype(np.int64), head["dport"].astype(np.int64)
         self.put("payload", c.rows[size > 0], size[size > 0] - 8)
         served = np.zeros(len(c), np.int64)
         for place, port in enumerate(words.UDP_SERVERS):
@@ -239,13 +292,15 @@ class Packets:
         for name, place in (("src", 8), ("dst", 24)):
             codes = [code(self.data[at : at + 16]) for at in (c.at + place).tolist()]
             self.put(name, c.rows, np.array(codes, np.int32))
+        length = self.u16[c.at + 4].astype(np.int64)  # 0: left to the NIC, or a jumbogram
+        self.doubt(c, c.at + 40 + length > c.end + self.unseen[c.rows], words.LONG_IP)
         following = self.u8[c.at + 6]
         self.put("ip_protocol", c.rows, following)
         self.put("ttl", c.rows, self.u8[c.at + 7])
         self.say(c, words.NEXT_HEADER, following)
-        c = c.where((following == 58) & (c.at + 40 < c.end)).inside(40)
-        kind = self.u8[c.at]
-        self.put("icmp_type", c.rows, kind)
-        self.say(c, words.ICMP6, kind)
-        c = c.where(c.at + 2 <= c.end)
-        self.put("icmp_code", c.rows, self.u8[c.at + 1])
+        c = c.where(following == 58).inside(40)
+        for place, name in enumerate(("icmp_type", "icmp_code")):
+            there = c.where(c.at + place < c.end)
+            self.put(name, there.rows, self.u8[there.at + place])
+        c = self.whole(c, 4, "ICMPv6")  # RFC 4443
+        self.say(c, words.ICMP6, self.u8[c.at])

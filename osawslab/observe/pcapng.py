@@ -33,6 +33,7 @@ SECTION = b"\x0a\x0d\x0d\x0a"  # the same in both byte orders
 INTERFACE, OLD_PACKET, SIMPLE_PACKET, PACKET = 1, 2, 3, 6
 ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 VERSIONS = ((1, 0), (1, 2))  # major, minor; the latter is the same, of some writers
+NOBODY = Point("", 0xFFFF)  # the interface of frames whose interface is not described
 LARGEST = 16 << 20  # bytes of a block, as in Wireshark's pcapng.c
 HEAD = 28  # bytes of a packet's block before its frame
 COMMENT, FLAGS = 1, 2  # options of a packet
@@ -47,7 +48,7 @@ def blocks(window: Window, points: list[Point]) -> Iterator[Batch]:
     found: list[tuple[int, int]] = []  # place and kind of blocks with frames, of one section
     head = struct.Struct(order + "II").unpack_from
     while True:
-        size = len(window.data)
+        size = window.size
         kind, total = head(window.data, at) if at + 8 <= size else (0, 12)
         if kind == 0x0A0D0D0A and at + 12 <= size:
             if found:
@@ -115,7 +116,7 @@ def _frames(
     window: Window, found: list[tuple[int, int]], points: list[Point], first: int, order: str
 ) -> Batch:
     """Find the frames in blocks; all numbers are those of the section's byte order."""
-    data = window.padded
+    data = window.data
     at, kind = np.array(found, np.int64).T
     short, number = fields(data, order + "u2"), fields(data, order + "u4")
     total = number[at + 4].astype(np.int64)
@@ -125,19 +126,23 @@ def _frames(
     start = at + np.where(simple, 12, HEAD)
     room = np.maximum(total - np.where(simple, 16, HEAD + 4), 0)
     known = point < len(points) - first
-    described = points[first:] or [Point("", 0xFFFF)]
-    place = np.where(known, point, 0)
-    limit = np.array([each.snaplen or LONGEST for each in described])[place]
+    # Only the interfaces of these frames: a section may describe one for each frame.
+    places, of = np.unique(np.where(known, point, -1), return_inverse=True)
+    described = [points[first + each] if each >= 0 else NOBODY for each in places.tolist()]
+    limit = np.array([each.snaplen or LONGEST for each in described])[of]
     captured = np.where(simple, np.minimum(length, np.minimum(limit, room)), number[at + 20])
     captured = captured.astype(np.int64)
     trouble = np.where(captured > room, OVERLONG, 0).astype(np.uint8)
     trouble[~known] = NOWHERE
-    start, captured = np.minimum(start, len(window.data)), np.minimum(captured, room)
+    start, captured = np.minimum(start, window.size), np.minimum(captured, room)
     time = np.full(len(at), NO_TIME)
     ticks = number[at + 12].astype(np.uint64) << np.uint64(32) | number[at + 16]
-    for each in np.unique(place):
-        of = (place == each) & ~simple
-        time[of] = nanoseconds(ticks[of], described[each].ticks, described[each].offset)
+    clocks = [(each.ticks, each.offset) for each in described]
+    distinct = {clock: number for number, clock in enumerate(dict.fromkeys(clocks))}
+    clock = np.array([distinct[each] for each in clocks])[of]
+    for (unit, offset), each in distinct.items():
+        timed = (clock == each) & ~simple
+        time[timed] = nanoseconds(ticks[timed], unit, offset)
     batch = Batch(
         data, window.base, start, captured, length, time, np.where(known, point + first, -1),
         trouble, np.zeros(len(at), np.uint8),
@@ -187,6 +192,12 @@ def begin(file: BinaryIO, points: list[Point], offset: int = 0) -> None:
         name = _option(NAME, point.name.encode()[:65535]) if point.name else b""
         body = struct.pack("<HHI", point.link, 0, point.snaplen) + name
         file.write(_block(INTERFACE, body + clock + _option(0, b"")))
+
+
+def lost(file: BinaryIO, point: int, time: int, count: int) -> None:
+    """Write that the host lost so many frames at a point: an interface's statistics, isb_osdrop."""
+    head = struct.pack("<III", point, time >> 32, time & 0xFFFFFFFF)
+    file.write(_block(5, head + _option(7, struct.pack("<Q", count)) + _option(0, b"")))
 
 
 def write(

@@ -74,7 +74,9 @@ class Topology:
     tenant_cidr: str | None = None
     vm: tuple[str, str] | None = None  # name, address
     published: tuple[str, int] | None = None  # Elastic IP, port
+    floating: tuple[str, ...] = ()  # the VM's: its own address, its Elastic IP
     passes: bool | None = None
+    rewritten: bool = False  # a bridge on the way writes the registered MAC
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def gateway_mark(t: Topology) -> Mark | None:
     if t.gateway is None or t.provider is None:
         return None
     if t.gateway.mac != t.provider.registered_mac:
-        if t.passes:
+        if t.passes or t.rewritten:
             return Mark("note", "not registered: rewritten")
         return Mark("bad", "MAC not registered: dropped")
     if t.gateway.address and t.gateway.address not in t.provider.addresses:
@@ -197,7 +199,7 @@ def _router(t: Topology) -> list[Box]:
 def _tenant(t: Topology) -> list[Box]:
     boxes = [Box("tenant network", t.tenant_cidr, colours=TENANT)] if t.tenant_cidr else []
     if t.vm:
-        rows = [("IP", t.vm[1])]
+        rows = [("IP", t.vm[1]), *(("floating IP", each) for each in t.floating)]
         if t.published:
             rows.append(("published at", f"{t.published[0]} port {t.published[1]}"))
         boxes.append(Box("VM", t.vm[0], tuple(rows), colours=TENANT))

@@ -11,14 +11,22 @@ from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 
+from osawslab.observe import container
 from osawslab.observe.columns import Vocabulary
-from osawslab.observe.container import TROUBLES, Array
+from osawslab.observe.container import Array
 
 ARGUMENT, VLAN = 20, 8  # where they begin, in bits
 (
     NOTHING, BROKEN, ETHERTYPE, LINK, IP_PROTOCOL, FRAGMENT, ICMP, ICMP6, NEXT_HEADER, TCP, UDP,
-    VXLAN, ARP,
-) = range(13)  # fmt: skip
+    VXLAN, ARP, FAMILY,
+) = range(14)  # fmt: skip
+# What may be wrong around a frame, or with a length in it; what it says is said all the same.
+TROUBLES = (
+    *container.TROUBLES,
+    "its IP length goes beyond the frame",
+    "its UDP length goes beyond the packet",
+)
+LONG_IP, LONG_UDP = range(len(container.TROUBLES), len(TROUBLES))
 
 # The places where a frame may be cut off or broken; the argument of BROKEN.
 FAULTS = (
@@ -148,6 +156,7 @@ TEXTS: Mapping[int, Callable[[int], str]] = {
     BROKEN: lambda number: FAULTS[number],
     ETHERTYPE: lambda kind: f"EtherType {kind:#06x}" if kind >= 0x600 else "802.3 frame",
     LINK: lambda link: f"link type {link}",
+    FAMILY: lambda number: f"address family {number}",
     IP_PROTOCOL: lambda number: f"IP protocol {number}",
     FRAGMENT: lambda _: "a later fragment",
     ICMP: _icmp,

@@ -76,8 +76,7 @@ def run(site: Site) -> Findings:
     found: list[Finding] = []
     try:
         report = steps.run(site, "provision")
-        if not report.ok:
-            failed = next(check for check in report.checks if not check)
+        if failed := report.failed:
             raise StepNotReady(
                 f"the probes' lab does not hold: {failed.what}", seen=failed.seen, next=failed.next
             )

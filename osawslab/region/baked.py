@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from osawslab.errors import StepFailed
-from osawslab.region import rootfs, whole
+from osawslab.region import offline, rootfs, whole
 from osawslab.region.folders import shared_folder, write_whole
 from osawslab.region.state import Image, State
 
@@ -102,6 +102,37 @@ def move(disk: Path, layer: Path) -> bool:
         raise
     mend(disk)
     return True
+
+
+def bring() -> None:
+    """Put the images of an offline folder into the cache, each once. Needs root.
+
+    What they are laid over is in that folder too, and may be elsewhere in this cache.
+    """
+    for packed in offline.images("baked-*"):
+        folder = rootfs.baked() / packed.stem.removeprefix("baked-")
+        if folder.exists():
+            continue
+        shared_folder(rootfs.baked())
+        with tempfile.TemporaryDirectory(dir=rootfs.baked(), prefix=".new-") as work:
+            new = Path(work) / "image"
+            offline.unpack(packed, new)
+            (new / "users").mkdir()
+            about = new / "about.json"
+            if about.exists():  # else only others are laid over it
+                told = json.loads(about.read_text())
+                layers = [_moved(Path(layer)) for layer in told["layers"]]
+                write_whole(about, json.dumps({**told, "layers": list(map(str, layers))}, indent=1))
+            new.rename(folder)
+    for path, told in rootfs.abouts():
+        below = [each for each in map(Path, told["layers"]) if each.parent != path.parent]
+        use(path.parent, below)
+
+
+def _moved(layer: Path) -> Path:
+    """Say where a layer is in this cache: images/NAME/root, images/baked/NAME/layer."""
+    images = rootfs.baked() if layer.name == "layer" else rootfs.images()
+    return images / layer.parent.name / layer.name
 
 
 class Bakery:

@@ -70,6 +70,11 @@ class Region:
         _, descriptors = self.ask("connect", address=address, port=port, timeout=timeout)
         return socket.socket(fileno=descriptors[0])
 
+    def program(self, text: str, *words: str) -> socket.socket:
+        """Start a Python program in the region; its standard input and output. Raises OSError."""
+        _, descriptors = self.ask("program", text=text, words=words)
+        return socket.socket(fileno=descriptors[0])
+
     def faults(self, *wanted: Fault) -> None:
         """Have these faults from now on, and no others. Raises OSError."""
         self.ask("faults", faults=[asdict(each) for each in wanted])

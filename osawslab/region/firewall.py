@@ -26,8 +26,10 @@ def rules(
     ports: Mapping[str, str],
     online: Collection[str],
     groups: Mapping[str, Group],
+    *,
+    router: bool = True,
 ) -> str:
-    """Write the whole firewall of one VPC.
+    """Write the whole firewall of one VPC; without `router` its bridges' part only.
 
     `ports` maps an ENI to its port; `online` are the subnets with a way to the internet.
     """
@@ -46,12 +48,13 @@ def rules(
     text += _elements(
         "set", f"{guard} anysource", (ports[e.id] for e in enis if not e.source_dest_check)
     )
-    text += _ROUTER
-    mapped = [(a, eip) for e in enis if e.subnet in online for a, eip in e.eips.items()]
-    text += _elements("map", "ip router eip_in", (f"{eip} : {a}" for a, eip in mapped))
-    text += _elements("map", "ip router eip_out", (f"{a} : {eip}" for a, eip in mapped))
-    text += _elements("set", "ip router has_eip", (a for a, _ in mapped))
-    for family in (guard, "ip router"):
+    if router:
+        text += _ROUTER
+        mapped = [(a, eip) for e in enis if e.subnet in online for a, eip in e.eips.items()]
+        text += _elements("map", "ip router eip_in", (f"{eip} : {a}" for a, eip in mapped))
+        text += _elements("map", "ip router eip_out", (f"{a} : {eip}" for a, eip in mapped))
+        text += _elements("set", "ip router has_eip", (a for a, _ in mapped))
+    for family in (guard, *(("ip router",) if router else ())):
         for way in ("in", "out"):
             text += _security_groups(family, way, enis, groups)
     return text
@@ -61,23 +64,35 @@ def _security_groups(
     family: str, way: str, enis: Sequence[Eni], groups: Mapping[str, Group]
 ) -> str:
     found: dict[str, list[str]] = {"ports": [], "icmp": [], "all": []}
-    for eni in enis:
-        granted: dict[str, list[Rule]] = {}
-        for group in (groups[key] for key in eni.groups if key in groups):
-            for rule in group.ingress if way == "in" else group.egress:
-                granted.setdefault(rule.protocol, []).append(rule)
-        for protocol, rules in granted.items():
-            for ports, peer in _disjoint(rules):
-                for own in eni.addresses:
-                    if protocol == "-1":
-                        found["all"].append(f"{own} . {peer}")
-                    elif protocol == "icmp":
-                        found["icmp"].append(f"{own} . {peer}")
-                    else:
-                        found["ports"].append(f"{own} . {protocol} . {ports} . {peer}")
+    for own, protocol, ports, peer in granted(way, enis, groups):
+        if protocol == "-1":
+            found["all"].append(f"{own} . {peer}")
+        elif protocol == "icmp":
+            found["icmp"].append(f"{own} . {peer}")
+        else:
+            found["ports"].append(f"{own} . {protocol} . {ports} . {peer}")
     return "".join(
         _elements("set", f"{family} {way}_{kind}", elements) for kind, elements in found.items()
     )
+
+
+def granted(
+    way: str, enis: Sequence[Eni], groups: Mapping[str, Group]
+) -> Iterator[tuple[str, str, str, IPv4Network]]:
+    """List what security groups let "in" or out: own address, protocol, ports, the peer's network.
+
+    The protocol is "-1" for all of them; ports are "22" or "20-30", and mean nothing but for
+    protocols that have some.
+    """
+    for eni in enis:
+        found: dict[str, list[Rule]] = {}
+        for group in (groups[key] for key in eni.groups if key in groups):
+            for rule in group.ingress if way == "in" else group.egress:
+                found.setdefault(rule.protocol, []).append(rule)
+        for protocol, rules in found.items():
+            for ports, peer in _disjoint(rules):
+                for own in eni.addresses:
+                    yield own, protocol, ports, peer
 
 
 def _disjoint(rules: Sequence[Rule]) -> Iterator[tuple[str, IPv4Network]]:
@@ -135,6 +150,9 @@ _GUARD = (
     "add rule bridge guard sent"
     " ether type arp iifname . arp saddr ether . arp saddr ip @arps accept\n"
     f"add rule bridge guard sent ether type arp {_drop('arp')}\n"
+    # Who has no address yet asks DHCP; it goes to the router, as a bridge floods nothing.
+    "add rule bridge guard sent ether daddr ff:ff:ff:ff:ff:ff"
+    " ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n"
     "add rule bridge guard sent ether type ip iifname @anysource accept\n"
     "add rule bridge guard sent ether type ip iifname . ip saddr @sources accept\n"
     f"add rule bridge guard sent ether type ip {_drop('ip')}\n"
@@ -142,7 +160,7 @@ _GUARD = (
     # Inside a subnet there is no connection tracking: first packets only.
     + "".join(
         f"add rule bridge guard within {first} ip {own} . ip {peer} != @{way}_all"
-        f" ip {own} . {service}ip {peer} != @{way}_{kind} counter name drop_group drop\n"
+        f" ip {own} . {service}ip {peer} != @{way}_{kind} {_drop('group')}\n"
         for own, peer, way in (("saddr", "daddr", "out"), ("daddr", "saddr", "in"))
         for first, service, kind in (
             ("tcp flags & (syn | ack) == syn", "ip protocol . th dport . ", "ports"),
@@ -161,28 +179,30 @@ _ROUTER = (
     + _group_sets("ip router")
     + "add chain ip router enter { type nat hook prerouting priority -100; policy accept; }\n"
     "add chain ip router leave { type nat hook postrouting priority 100; policy accept; }\n"
+    "add chain ip router local { type filter hook input priority 0; policy accept; }\n"
     "add chain ip router inbound\n"
     "add chain ip router outbound\n"
     "add chain ip router forward { type filter hook forward priority 0; policy drop; }\n"
     "flush chain ip router forward\n"
     "flush chain ip router enter\n"
+    "flush chain ip router local\n"
     "flush chain ip router leave\n"
     "flush chain ip router inbound\n"
     "flush chain ip router outbound\n"
+    "add rule ip router local udp dport 67 drop\n"  # see `dhcp`, which has it by then
     'add rule ip router enter iifname "igw" dnat to ip daddr map @eip_in\n'
     'add rule ip router leave oifname "igw" snat to ip saddr map @eip_out\n'
     "add rule ip router inbound ip daddr . ip saddr @in_all accept\n"
     "add rule ip router inbound ip protocol icmp ip daddr . ip saddr @in_icmp accept\n"
     "add rule ip router inbound ip daddr . ip protocol . th dport . ip saddr @in_ports accept\n"
-    "add rule ip router inbound counter name drop_group drop\n"
+    f"add rule ip router inbound {_drop('group')}\n"
     "add rule ip router outbound ip saddr . ip daddr @out_all return\n"
     "add rule ip router outbound ip protocol icmp ip saddr . ip daddr @out_icmp return\n"
     "add rule ip router outbound ip saddr . ip protocol . th dport . ip daddr @out_ports return\n"
-    "add rule ip router outbound counter name drop_group drop\n"
+    f"add rule ip router outbound {_drop('group')}\n"
     "add rule ip router forward ct state established,related accept\n"
     'add rule ip router forward iifname "igw" jump inbound\n'
-    'add rule ip router forward oifname "igw" ip saddr != @has_eip'
-    " counter name drop_no_eip drop\n"
+    f'add rule ip router forward oifname "igw" ip saddr != @has_eip {_drop("no_eip")}\n'
     "add rule ip router forward jump outbound\n"
     'add rule ip router forward oifname "igw" accept\n'
     "add rule ip router forward jump inbound\n"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from osawslab.errors import LabTimeout, NoPlaceToRun
-from osawslab.region import cgroup, rootfs, tier
+from osawslab.region import baked, cgroup, rootfs, tier
 from osawslab.region.folders import private_folder, state_folder
 
 END_SECONDS = 10.0
@@ -38,6 +38,7 @@ def lay(name: str, releases: Sequence[str]) -> None:
     place()
     for release in releases:
         rootfs.make(release)
+    baked.bring()
     folder = private_folder(state_folder(name))
     _overlay(folder)
     _groups(name)

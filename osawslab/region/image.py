@@ -205,11 +205,12 @@ def make_root(root: Path, disk: Path, unpacked: Path | None) -> None:
     kernel.mount("tmp", root / "tmp", "tmpfs", data="mode=1777")
     for name in ("run/netns", "run/lock", "run/network"):
         (root / name).mkdir()
-    _devices(root / "dev")
+    devices(root / "dev")
     _local(root / "usr/local", unpacked)
 
 
-def _devices(dev: Path) -> None:
+def devices(dev: Path) -> None:
+    """Mount the few devices that programs expect."""
     kernel.mount("dev", dev, "tmpfs", data="mode=755")
     for name in ("null", "zero", "full", "random", "urandom", "tty", "net/tun"):
         (dev / name).parent.mkdir(exist_ok=True)
@@ -234,6 +235,9 @@ def _local(local: Path, unpacked: Path | None) -> None:
     for name, text in (("bin/sudo", SUDO), ("sbin/poweroff", POWEROFF)):
         (local / name).write_text(text)
         (local / name).chmod(0o755)
+    if kernel.user_mode():
+        for name in ("iptables", "iptables-save", "iptables-restore"):
+            (local / "sbin" / name).symlink_to("/usr/sbin/xtables-legacy-multi")
     if unpacked is None or not unpacked.is_dir():
         return
     (local / "lib/osawslab-debs").mkdir()

@@ -7,6 +7,7 @@ linux/prctl.h, linux/seccomp.h, linux/audit.h.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 NEWNS, NEWUTS, NEWIPC, NEWNET, NEWPID = 0x20000, 0x4000000, 0x8000000, 0x40000000, 0x20000000
+NEWUSER = 0x10000000
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -149,6 +151,12 @@ def pretend_set_ids() -> None:
     _checked(_libc.prctl(22, 2, ctypes.byref(given), 0, 0), "prctl(PR_SET_SECCOMP)")
 
 
+@functools.cache
+def user_mode() -> bool:
+    """Say whether this kernel is User-Mode Linux: its nftables know bridges only."""
+    return "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+
+
 def set_ids_denied() -> bool:
-    """Say whether this user namespace maps too few ids for setgroups to work."""
-    return Path("/proc/self/setgroups").read_text().strip() == "deny"
+    """Say whether set*id or chown fail: too few ids are mapped, or files are another kernel's."""
+    return user_mode() or Path("/proc/self/setgroups").read_text().strip() == "deny"

@@ -22,11 +22,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from osawslab.errors import LabBusy, LabTimeout, NoPlaceToRun, Refused, writing
-from osawslab.region import machine, tier
+from osawslab.region import fork, machine, tier
 from osawslab.region.client import Region as Region
+from osawslab.region.client import exchange
 from osawslab.region.folders import (
     hand_over,
     private_folder,
@@ -170,16 +171,10 @@ def _start(name: str, region: str) -> Region:
         given = ours.enter_context(tempfile.TemporaryFile("w+"))  # keys are no arguments
         given.write(json.dumps(order))
         given.seek(0)
-        # setsid forks: nobody's child, so Ctrl-C and the end of the caller do not reach it.
-        subprocess.run(
-            ["setsid", "--fork", "sh", "-c", f'echo $$ > /proc/self/fd/{writer}; exec "$@"', "sh",
-             *tier.arguments(chosen), sys.executable, "-P", "-m", "osawslab.region.process"],
-            pass_fds=(api.fileno(), control.fileno(), writer, alive.fileno()),
-            stdin=given, stdout=log, stderr=log, cwd="/", env=_environment(), check=True,
-        )  # fmt: skip
+        _launch(chosen, given, log, (api.fileno(), control.fileno(), writer, alive.fileno()))
         os.close(writer)
         port = api.getsockname()[1]
-        pid = _ready(told, folder / "region.log")
+        pid = _ready(told, folder / "region.log", START_SECONDS * tier.SLOWNESS.get(chosen, 1))
     made = Region(
         name, f"http://127.0.0.1:{port}", region, tier=chosen, pid=pid, whole=whole, **keys
     )
@@ -190,6 +185,21 @@ def _start(name: str, region: str) -> Region:
     return made
 
 
+def _launch(chosen: str, given: IO[str], log: IO[bytes], descriptors: tuple[int, ...]) -> None:
+    """Start the region's process; the third descriptor is told its pid."""
+    if path := os.environ.get(fork.SOCKET):  # in a seat of a class, who has it all imported
+        order = {"do": "region", "env": _environment(), "numbers": (0, 1, 2, *descriptors)}
+        fork.ask(path, order, (given.fileno(), log.fileno(), log.fileno(), *descriptors))
+        return
+    # setsid forks: nobody's child, so Ctrl-C and the end of the caller do not reach it.
+    subprocess.run(
+        ["setsid", "--fork", "sh", "-c", f'echo $$ > /proc/self/fd/{descriptors[2]}; exec "$@"',
+         "sh", *tier.arguments(chosen), sys.executable, "-P", "-m", "osawslab.region.process"],
+        pass_fds=descriptors, stdin=given, stdout=log, stderr=log, cwd="/", env=_environment(),
+        check=True,
+    )  # fmt: skip
+
+
 def _environment() -> dict[str, str]:
     """Give the region only what it needs: no AWS keys, no proxies of the caller's."""
     kept = ("HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "PYTHONPATH")
@@ -197,16 +207,14 @@ def _environment() -> dict[str, str]:
     return {**given, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
-def _ready(told: Any, log: Path) -> int:
+def _ready(told: Any, log: Path, seconds: float) -> int:
     """Wait until the region says that it is ready; the pid of its first process."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     said = ""
     while "ready\n" not in said:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([told], [], [], left)[0]:
-            raise LabTimeout(
-                f"the local region is not up after {START_SECONDS:.0f} s", seen=str(log)
-            )
+            raise LabTimeout(f"the local region is not up after {seconds:.0f} s", seen=str(log))
         part = os.read(told.fileno(), 4096).decode()
         said += part
         if not part:
@@ -231,6 +239,8 @@ def stop(name: str) -> bool:
 def _end_processes(name: str) -> bool:
     path = runtime_folder(name) / "region.json"
     lived = _locked(name)
+    if lived:
+        _settle(name)
     deadline = time.monotonic() + END_SECONDS
     while _locked(name):
         if _somebody_elses(path):
@@ -253,6 +263,16 @@ def _end_processes(name: str) -> bool:
         path.parent.rmdir()
         path.parent.parent.rmdir()
     return lived
+
+
+def _settle(name: str) -> None:
+    """Have a kernel of the region's own write its disks, before it is killed."""
+    found = find(name)
+    if found and found.tier == "uml":
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(END_SECONDS)
+            order = {"do": "execute", "place": "internet", "argv": ["sync"]}
+            exchange(client, name, order)
 
 
 def _somebody_elses(path: Path) -> bool:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osawslab.errors import MissingTool
+from osawslab.region import offline
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,15 @@ BROWSER = {
 TEST_NEEDS: Mapping[str, Mapping[str, str]] = {
     "unit": {
         "tshark": "usr/bin/tshark",
+        "user-mode-linux": "usr/bin/linux.uml",
         "golang-github-google-gopacket-dev": "usr/share/gocode/src/github.com/google/gopacket",
     },
     "browser": BROWSER,
-    "clients": {"awscli": "usr/bin/aws"},
+    "clients": {
+        "awscli": "usr/bin/aws",
+        "ansible": "usr/bin/ansible-playbook",
+        "python3-boto3": "usr/lib/python3/dist-packages/boto3/__init__.py",
+    },
     "openstack": {
         **BROWSER,
         "mmdebstrap": "usr/bin/mmdebstrap",
@@ -199,7 +205,7 @@ def _row(need: Need, path: Path | None) -> Row:
     return Row(need.program, "missing", need.without, todo)
 
 
-def to_unpack(simulated: str) -> list[str]:
+def to_unpack(simulated: str, packages: Sequence[str] = UNPACKED) -> list[str]:
     """Read from `apt-get --simulate install` which packages to unpack: ours and libraries.
 
     >>> to_unpack("Inst kmod (30 Debian [amd64])\\nInst libxdp1 (1.3 Debian [amd64])")
@@ -207,7 +213,7 @@ def to_unpack(simulated: str) -> list[str]:
     """
     names = re.findall(r"^Inst ([^\s:]+)", simulated, flags=re.MULTILINE)
     # Another C library than the machine's own would break every program that finds it.
-    return [n for n in names if n in UNPACKED or (n.startswith("lib") and n != "libc6")]
+    return [n for n in names if n in packages or (n.startswith("lib") and n != "libc6")]
 
 
 def unpack() -> None:
@@ -217,36 +223,42 @@ def unpack() -> None:
     change with the release, stand nowhere here. All or nothing: the tree appears complete.
     """
     packages = sorted({need.package for need in NEEDS if need.unpack and _not_installed(need)})
-    if not packages:
-        return
+    if packages:
+        unpack_into(unpacked(), packages)
+
+
+def unpack_into(root: Path, packages: Sequence[str]) -> None:
+    """Download packages and unpack them below `root`, all or nothing. Raises MissingTool."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise MissingTool(
-            "Open vSwitch and ifupdown are unpacked from Debian packages only",
+            f"{', '.join(packages)}: unpacked from Debian packages only",
             seen="no apt-get or no dpkg-deb on this machine",
             next=f"install {', '.join(packages)} by your distribution's means, if you want them",
         )
-    root = unpacked()
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".new-") as work:
         folder = Path(work)
         simulate = ("--simulate", "--no-install-recommends", "install", *packages)
         own: tuple[str, ...] = ()
-        result = _apt(folder, simulate)
-        if result.returncode:  # no package lists here, or old ones: fetch lists of our own
-            own = _own_lists(folder)
-            _check(_apt(folder, (*own, "update")), packages)
+        if carried := offline.folder():
+            own = (*own_lists(folder), *offline.archive(folder, carried / "debs"))
+            _check(_apt(folder, (*own, "update")), packages, root)
+        result = _apt(folder, (*own, *simulate))
+        if result.returncode and not own:  # no package lists here, or old ones: fetch our own
+            own = own_lists(folder)
+            _check(_apt(folder, (*own, "update")), packages, root)
             result = _apt(folder, (*own, *simulate))
-        _check(result, packages)
-        wanted = to_unpack(result.stdout)
+        _check(result, packages, root)
+        wanted = to_unpack(result.stdout, packages)
         result = _apt(folder, (*own, "download", *wanted))
         if result.returncode and not own:  # the lists name versions that are gone by now
-            own = _own_lists(folder)
-            _check(_apt(folder, (*own, "update")), packages)
+            own = own_lists(folder)
+            _check(_apt(folder, (*own, "update")), packages, root)
             result = _apt(folder, (*own, "download", *wanted))
-        _check(result, packages)
+        _check(result, packages, root)
         tree = folder / "tree"
         for deb in sorted(folder.glob("*.deb")):
-            _check(_run(["dpkg-deb", "-x", str(deb), str(tree)], folder), packages)
+            _check(_run(["dpkg-deb", "-x", str(deb), str(tree)], folder), packages, root)
         tree.chmod(0o755)
         if root.exists():
             root.rename(folder / "old")
@@ -258,7 +270,8 @@ def _not_installed(need: Need) -> bool:
     return path is None or unpacked() in path.parents
 
 
-def _own_lists(folder: Path) -> tuple[str, ...]:
+def own_lists(folder: Path) -> tuple[str, ...]:
+    """Give apt-get's options to keep its lists and what it downloads in a folder."""
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     return (
@@ -282,11 +295,11 @@ def _run(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-def _check(result: subprocess.CompletedProcess[str], packages: Sequence[str]) -> None:
+def _check(result: subprocess.CompletedProcess[str], packages: Sequence[str], root: Path) -> None:
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip() or "nothing").splitlines()
         raise MissingTool(
-            f"{', '.join(packages)} could not be unpacked into {unpacked()}",
+            f"{', '.join(packages)} could not be unpacked into {root}",
             seen=said[-1],
             next="look at the network and the free space, then ./lab start again",
         )

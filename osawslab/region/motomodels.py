@@ -304,6 +304,7 @@ tools.filter_dict_attribute_mapping.update(  # DescribeInstances, "Filters"
         "root-device-name": "root_device_name",
     }
 )
+tools.EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"  # EC2's ResourceType; of DescribeTags
 addresses.ElasticAddress = ElasticAddress
 instances.Instance = Instance
 interfaces.NetworkInterface = NetworkInterface

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from osawslab.region import firewall
+from osawslab.region import firewall, legacy
 from osawslab.region.firewall import REASONS as REASONS
 from osawslab.region.state import Eni, State
 
@@ -31,7 +31,7 @@ METADATA_ADDRESS = "169.254.169.254"  # in each VPC; see `imds`
 MIRROR_ADDRESS, MIRROR_PORT = "198.51.100.80", 3142  # where whole instances get packages
 VPC_MTU = 9001  # EC2 User Guide, "Network MTU"
 IGW_MTU = 1500  # the same page: an internet gateway forwards up to 1500 bytes
-_EDGE, _OUTSIDE = "100.64.0.2", "100.64.0.1"  # both ends of each VPC's leg (RFC 6598)
+EDGE, OUTSIDE = "100.64.0.2", "100.64.0.1"  # both ends of each VPC's leg (RFC 6598)
 
 XEN_FAMILIES = ("t2.", "m3.", "t1.", "m1.", "m2.", "c1.")  # driver vif; later ones are Nitro (ena)
 
@@ -66,6 +66,11 @@ def leg(netns: str) -> str:
     return f"u-{netns[-8:]}"
 
 
+def leg_mac(netns: str, end: str) -> str:
+    """Give the MAC of an end of that cable: EDGE is the VPC's, OUTSIDE the internet's."""
+    return "0a:" + hashlib.sha256(f"{netns} {end}".encode()).digest()[:5].hex(":")
+
+
 def instance_netns(instance: str, boots: int) -> str:
     """Name an instance's namespace; each boot has one of its own."""
     return f"{instance}.{boots}"
@@ -88,12 +93,13 @@ class Network:
     settings: tuple[str, ...]  # ip lines that are idempotent
     fdb: tuple[str, ...]  # bridge lines
     rules: str  # nft
+    router: str  # iptables-legacy-restore, where nft knows bridges only; else ""
     eips: tuple[str, ...]
 
 
-def networks(state: State) -> dict[str, Network]:
+def networks(state: State, *, legacy_router: bool = False) -> dict[str, Network]:
     """Derive every VPC that has an ENI attached, keyed by its namespace."""
-    return {vpc_netns(vpc): _network(state, vpc) for vpc in sorted(vpcs(state))}
+    return {vpc_netns(vpc): _network(state, vpc, legacy_router) for vpc in sorted(vpcs(state))}
 
 
 def vpcs(state: State) -> set[str]:
@@ -109,7 +115,7 @@ def _live(state: State) -> list[Eni]:
     ]
 
 
-def _network(state: State, vpc: str) -> Network:
+def _network(state: State, vpc: str, legacy_router: bool) -> Network:
     subnets = {key: net for key, net in sorted(state.subnets.items()) if net.vpc == vpc}
     enis = [eni for eni in _live(state) if eni.subnet in subnets]
     links: dict[str, tuple[str, ...]] = {}
@@ -153,6 +159,7 @@ def _network(state: State, vpc: str) -> Network:
             for address in eni.addresses
         ]
     eips = tuple(sorted(eip for eni in enis for eip in eni.eips.values()))
+    online = {key for key, net in subnets.items() if net.internet}
     return Network(
         vpc_netns(vpc),
         links,
@@ -163,9 +170,11 @@ def _network(state: State, vpc: str) -> Network:
         firewall.rules(
             enis,
             {eni.id: port_name(eni.id) for eni in enis},
-            {key for key, net in subnets.items() if net.internet},
+            online,
             state.groups,
+            router=not legacy_router,
         ),
+        legacy.router(enis, online, state.groups) if legacy_router else "",
         eips,
     )
 
@@ -204,16 +213,17 @@ def _ena(port: str, nic: str, netns: str, mac: str) -> tuple[tuple[str, ...], tu
 def birth(netns: str) -> tuple[str, str]:
     """Give the ip lines, for the internet and for a VPC, that join a new VPC to the internet."""
     outside = [
-        f"link add {leg(netns)} mtu {IGW_MTU} type veth peer name igw netns {netns} mtu {IGW_MTU}",
-        f"addr add {_OUTSIDE} peer {_EDGE} dev {leg(netns)}",
+        f"link add {leg(netns)} address {leg_mac(netns, OUTSIDE)} mtu {IGW_MTU} type veth"
+        f" peer name igw netns {netns} address {leg_mac(netns, EDGE)} mtu {IGW_MTU}",
+        f"addr add {OUTSIDE} peer {EDGE} dev {leg(netns)}",
         f"link set {leg(netns)} up",
     ]
     inside = [
         "link set lo up",
         f"addr add {METADATA_ADDRESS}/32 dev lo scope host",  # nothing is sent from it unasked
-        f"addr add {_EDGE} peer {_OUTSIDE} dev igw",
+        f"addr add {EDGE} peer {OUTSIDE} dev igw",
         "link set igw up",
-        f"route add default via {_OUTSIDE} dev igw",
+        f"route add default via {OUTSIDE} dev igw",
     ]
     return "\n".join(outside) + "\n", "\n".join(inside) + "\n"
 
@@ -227,7 +237,7 @@ def internet_birth() -> str:
 def internet_routes(all_networks: Mapping[str, Network]) -> dict[str, str]:
     """Map each Elastic IP in use to the ip line that leads to it."""
     return {
-        eip: f"route replace {eip}/32 via {_EDGE} dev {leg(netns)} src {USER_ADDRESS} onlink"
+        eip: f"route replace {eip}/32 via {EDGE} dev {leg(netns)} src {USER_ADDRESS} onlink"
         for netns, net in all_networks.items()
         for eip in net.eips
     }

@@ -11,10 +11,12 @@ import os
 import re
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Sequence
 
-from osawslab.region import network
-from osawslab.region.kernel import in_netns
+from osawslab.region import legacy, network
+from osawslab.region.kernel import in_netns, user_mode
 from osawslab.region.state import State
 
 CONNECT_SECONDS = 5.0
@@ -47,6 +49,20 @@ def execute(netns: str, argv: Sequence[str], given: str = "") -> subprocess.Comp
         capture_output=True,
         check=False,
     )
+
+
+def program(text: str, words: Sequence[str]) -> socket.socket:
+    """Start a Python program in the region; the other end of its standard input and output."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-c", text, *words],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            cwd="/",
+        )
+    threading.Thread(target=child.wait, daemon=True).start()
+    return ours
 
 
 def connect(address: str, port: int, timeout: float = CONNECT_SECONDS) -> socket.socket:
@@ -122,7 +138,7 @@ def _offloads_off(netns: str, ports: Sequence[str]) -> None:
 
 def reconcile(state: State) -> None:
     """Make the kernel's network what EC2 says; idempotent. Raises KernelRefused."""
-    wanted = network.networks(state)
+    wanted = network.networks(state, legacy_router=user_mode())
     instances = {
         network.instance_netns(i.id, i.boots) for i in state.instances.values() if i.running
     }
@@ -139,6 +155,8 @@ def reconcile(state: State) -> None:
                 ipv4__conf__default__send_redirects=0,
             )
             batch(netns, inside)
+            if user_mode():
+                run(["ip", "netns", "exec", netns, *legacy.RESTORE], legacy.birth())
         else:
             _sysctl(netns)
             batch(netns, "link set lo up\n")
@@ -180,6 +198,8 @@ def _reconcile_vpc(netns: str, net: network.Network) -> None:
     if net.fdb:
         run(["bridge", "-n", netns, "-batch", "-"], "".join(line + "\n" for line in net.fdb))
     run(["ip", "netns", "exec", netns, "nft", "-f", "-"], net.rules)
+    if net.router:
+        run(["ip", "netns", "exec", netns, *legacy.RESTORE], net.router)
 
 
 def drops() -> dict[str, int]:
@@ -193,6 +213,10 @@ def drops() -> dict[str, int]:
             if "counter" in item:
                 reason = item["counter"]["name"].removeprefix("drop_")
                 total[reason] = total.get(reason, 0) + item["counter"]["packets"]
+        if user_mode():
+            saved = run(["ip", "netns", "exec", netns, *legacy.SAVE])
+            for reason, packets in legacy.drops(saved).items():
+                total[reason] = total.get(reason, 0) + packets
     return {
         reason: total.get(reason, 0) for reason in (*network.REASONS, "group", "no_eip", "other")
     }

@@ -50,13 +50,14 @@ def main() -> None:
 
 
 def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
-    from osawslab.region import imds
+    from osawslab.region import dhcp, imds
     from osawslab.region.ec2 import Ec2, serve
     from osawslab.region.motomodels import ACCOUNT
 
     unpacked = Path(given["unpacked"]) if given["unpacked"] else None
     running = instances.Instances(orders, Path(given["disks"]), unpacked, given["whole"])
     metadata = imds.Metadata(given["region"], ACCOUNT)
+    leases = dhcp.Dhcp(given["region"])
     bakery = None
     if given["whole"]:
         from osawslab.region.baked import Bakery
@@ -74,6 +75,7 @@ def _serve(given: dict[str, Any], orders: socket.socket, ready: Any) -> None:
         finally:  # without its image, an instance goes on too
             plane.reconcile(state)
             metadata.follow(state)
+            leases.follow(state)
             running.start(state, replay=not lives.is_set())
 
     ec2 = Ec2(
@@ -165,6 +167,9 @@ class Control:
             case "execute":
                 done = plane.execute(asked["place"], asked["argv"], asked.get("given", ""))
                 return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
+            case "program":
+                descriptors.append(plane.program(asked["text"], asked["words"]).detach())
+                return {}
             case "apply":
                 plane.batch(asked["place"], asked["lines"])
                 return {}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from osawslab.errors import MissingTool, NoPlaceToRun, StepFailed
-from osawslab.region import machine, sources
+from osawslab.region import machine, offline, sources
 from osawslab.region.amis import CODENAMES
 from osawslab.region.folders import shared_folder
 from osawslab.region.network import MIRROR_ADDRESS, MIRROR_PORT
@@ -169,9 +169,12 @@ def make(release: str) -> Path:
             )
         with tempfile.TemporaryDirectory(dir=images(), prefix=".new-") as work:
             new = Path(work) / "image"
-            new.mkdir(mode=0o700)  # there are setuid programs in it
-            _bootstrap(release, new / "root", Path(work))
-            _finish(new / "root", release)
+            if carried := offline.images(target.parent.name):
+                offline.unpack(carried[0], new)
+            else:
+                new.mkdir(mode=0o700)  # there are setuid programs in it
+                _bootstrap(release, new / "root", Path(work))
+                _finish(new / "root", release)
             new.rename(target.parent)
     return target
 

@@ -64,6 +64,12 @@ async def _pump(read: Callable[[int], Awaitable[bytes]], writer: Any) -> None:
             await writer.drain()
 
 
+def _ends(process: Any) -> str:
+    """Tell both ends of the connection as sshd does: the client's address and port first."""
+    ends = (process.get_extra_info(name) for name in ("peername", "sockname"))
+    return " ".join(f"{end[0]} {end[1]}" for end in ends)
+
+
 def _open_pty(root: Path) -> tuple[int, int]:
     """Open a terminal of the instance's own /dev/pts, so that `tty` names it."""
     master = os.open(root / "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -80,7 +86,7 @@ async def serve(root: Path, user: str, begun: Awaitable[None]) -> None:
         argv = ["/bin/bash", "-c", process.command] if process.command else ["/bin/bash", "-l"]
         env = {
             "PATH": PATH, "HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/bash",
-            "LANG": "C.UTF-8", **dict(process.env or {}),
+            "LANG": "C.UTF-8", "SSH_CONNECTION": _ends(process), **dict(process.env or {}),
         }  # fmt: skip
         terminal = process.term_type is not None
         master, slave = _open_pty(root) if terminal else (-1, -1)

@@ -1,6 +1,7 @@
 """Where a local region can run on this machine: tried by really doing it.
 
-`userns`: in a user namespace, as anybody. `root`: by root, without a user namespace.
+`userns`: in a user namespace, as anybody. `root`: by root, without a user namespace. `uml`: in
+a kernel of its own, as anybody (see `uml`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osawslab.errors import BadSetting, NoPlaceToRun
+from osawslab.region import uml
 from osawslab.region.folders import owner
 
 # What the region's process does first, each with real words when it is refused.
@@ -23,7 +25,9 @@ NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child=KILL")
 _ARGUMENTS = {
     "userns": ("unshare", "--user", "--map-root-user", *NAMESPACES),
     "root": ("unshare", *NAMESPACES),
+    "uml": uml.ARGUMENTS,
 }
+SLOWNESS = {"uml": 5}  # times that a region takes to start, at most
 ONLY_READ = "to read the notebooks with what they show: ./lab start --no-region"
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
@@ -44,7 +48,7 @@ class Tier:
 def names() -> tuple[str, ...]:
     """Name the tiers in the order in which they are tried."""
     # In a user namespace root has no power over the files of the caller that it works for.
-    return ("root",) if owner() else tuple(_ARGUMENTS)
+    return tuple(name for name in _ARGUMENTS if not (name == "userns" and owner()))
 
 
 def arguments(tier: str) -> tuple[str, ...]:
@@ -54,6 +58,8 @@ def arguments(tier: str) -> tuple[str, ...]:
 
 def attempt(tier: str) -> Tier:
     """Try one tier."""
+    if tier == "uml":
+        return Tier(tier, uml.attempt())
     if tier == "root" and os.geteuid() != 0:
         return Tier(tier, "you are not root")
     try:
@@ -95,6 +101,15 @@ def choose(environ: Sequence[tuple[str, str]] | None = None) -> tuple[str, list[
         seen="; ".join(f"{tier.name}: {tier.refused}" for tier in tried),
         next=advice(),
     )
+
+
+def wants_kernel() -> bool:
+    """Say whether only User-Mode Linux would help here, and is not there yet."""
+    if uml.program() is not None or not uml.may_trace():
+        return False
+    forced = os.environ.get("OSAWSLAB_TIER", "")
+    others = [forced] if forced else [name for name in names() if name != "uml"]
+    return forced == "uml" or not any(attempt(name).works for name in others)
 
 
 def advice() -> str:

@@ -68,7 +68,7 @@ def mount_root(root: Path, disk: Path, layers: Iterable[Path]) -> None:
 
 
 def configure(root: Path, about: Machine) -> None:
-    """Do what cloud-init does at each boot: name, keys, the first NIC's address.
+    """Do what cloud-init does at each boot: name, keys, how the first NIC gets its address.
 
     Done inside of `root`, so that no link of the instance's leads out of it.
     """
@@ -121,8 +121,9 @@ def _configure(about: Machine, given: cloudinit.Given) -> None:
         for old in Path("/etc/systemd/network").glob("10-cloud-init-*.network"):
             old.unlink()  # of the instance that the image was made of
         Path(f"/etc/systemd/network/10-cloud-init-{about.nic}.network").write_text(
-            f"[Match]\nName={about.nic}\n\n[Network]\nAddress={about.address}/{about.prefix}\n"
-            f"Gateway={about.gateway}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+            f"[Match]\nName={about.nic}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n"
+            "IPv6AcceptRA=no\n\n[DHCPv4]\nUseHostname=no\n"
+            "UseDNS=no\n"  # nothing answers at the lease's resolver
         )
 
 

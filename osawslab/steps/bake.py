@@ -7,7 +7,7 @@ from osawslab.aws.inquiry import Refusal, attempt
 from osawslab.cloud.openstack import parts
 from osawslab.errors import BadSetting, Refused, StepNotReady
 from osawslab.report import Action, Check, Report
-from osawslab.steps import bill, extend, openstack_install, openstack_networks
+from osawslab.steps import bill, openstack_install, openstack_networks
 from osawslab.steps.host_key import PROVE, prove
 from osawslab.steps.run import apply, own_errors
 from osawslab.steps.site import Site
@@ -99,7 +99,6 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
         seen.host.close()
         site.forget()
         prove(site)
-        extend.restore(site)  # the user data, which has run again, knows the first end only
 
     return (
         Action(

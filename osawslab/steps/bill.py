@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
 from osawslab.aws import ending, regions
-from osawslab.aws.facts import LAB, Facts
+from osawslab.aws.facts import FLOATING as ROLE
+from osawslab.aws.facts import LAB, Facts, role
 from osawslab.aws.price import LEFT_OUT, Price, Things, price
 from osawslab.errors import NoPrice, PriceNotConfirmed
 from osawslab.report import Action
@@ -17,17 +18,25 @@ from osawslab.steps.site import Site
 
 DISK = 30  # GB: OpenStack needs 5, and a learner has plans
 AMI_DISK = 8  # GB, of Debian's AMI alone
-ADDRESSES = 2  # Elastic IPs
-SNAPSHOT = "snapshot"  # in `Action.bills`: what is paid for beyond the lab itself
+ADDRESSES = 2  # Elastic IPs; one more where Neutron forwards a port
+FLOATING = "floating IP"
+SNAPSHOT = "snapshot"  # both in `Action.bills`: what is paid for beyond the lab itself
 HOUR = 3600
 
 
-def planned(site: Site, snapshot: bool = False, instance_type: str = "") -> Price:
+def planned(
+    site: Site, snapshot: bool = False, instance_type: str = "", floating: int = 0
+) -> Price:
     """Say what the lab of these settings, or with another instance, costs. Raises NoPrice."""
     settings = site.settings
     disk = gigabytes(settings)
     kind = instance_type or settings.instance_type
-    wanted = Things(kind, ADDRESSES, disk, disk if snapshot else 0)
+    wanted = Things(
+        kind,
+        ADDRESSES + (settings.cloud == "openstack") + floating,
+        disk,
+        disk if snapshot else 0,
+    )
     return price(site.target, settings.region, wanted)
 
 
@@ -38,20 +47,22 @@ def gigabytes(settings: Settings) -> int:
 
 def confirm(site: Site, actions: Iterable[Action]) -> None:
     """Let only actions through whose price somebody has agreed to; see `agree`."""
-    bills = {action.bills for action in actions} - {""}
+    bills = [action.bills for action in actions if action.bills]
     if bills:
-        agree(site, SNAPSHOT in bills)
+        agree(site, SNAPSHOT in bills, floating=bills.count(FLOATING))
 
 
-def agree(site: Site, snapshot: bool, hours: Decimal | None = None) -> None:
+def agree(site: Site, snapshot: bool, hours: Decimal | None = None, floating: int = 0) -> None:
     """Raise PriceNotConfirmed where the lab costs more than somebody has agreed to, or NoPrice.
 
-    `hours` are all it is to have; None: those of the settings.
+    `hours` are all it is to have; None: those of the settings. `floating` IPs are yet to be made.
     """
     settings = site.settings
     hours = settings.hours if hours is None else hours
-    there = site.read_ec2().instance if site.target.charges else None
-    found = planned(site, snapshot, str(there["InstanceType"]) if there else "")
+    have = site.read_ec2() if site.target.charges else Facts()
+    there = have.instance
+    floating += sum(role(each).startswith(ROLE) for each in have.further)
+    found = planned(site, snapshot, str(there["InstanceType"]) if there else "", floating)
     total = found.total(hours)
     if total <= settings.pay_up_to:
         return
@@ -124,7 +135,7 @@ def meter(site: Site, facts: Facts) -> Meter:
     spare = sum(key.startswith("eipalloc-") for key in facts.surplus)
     ran = Things(
         str(facts.instance["InstanceType"]) if facts.instance else "",
-        len(facts.addresses) + spare,
+        len(facts.addresses) + len(facts.further) + spare,
         sum(volume["Size"] for volume in volumes),
     )
     now = ran if facts.running else replace(ran, instance_type="")

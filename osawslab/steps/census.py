@@ -72,7 +72,7 @@ class Resident:
         """When its disk or its instance was made, else its network; None where nothing tells."""
         told = [each["CreateTime"] for each in self._all("volume")]
         told += [each["LaunchTime"] for each in self._all("instance")]
-        return min(told) if told else moment(next((t.made for t in self.things if t.made), ""))
+        return min(told) if told else ending.read(next((t.made for t in self.things if t.made), ""))
 
     def things_to_pay(self, running: bool = True) -> Things:
         """List what is paid for; without `running`, what a stopped instance still costs."""
@@ -81,15 +81,6 @@ class Resident:
             self.addresses,
             sum(each["Size"] for each in self._all("volume")),
         )
-
-
-def moment(text: str) -> datetime | None:
-    """Read a time, ISO 8601, UTC where it names no zone; None where it is none."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def everywhere(site: Site) -> dict[str, Any]:
@@ -165,8 +156,8 @@ def line(resident: Resident, prices: Prices, hours: Decimal, now: datetime) -> L
             cost = ran.total(Decimal(age.total_seconds()) / 3600)
     except NoPrice:
         pass  # the table says that it is not known
-    timer = moment(tag(instance, ending.END))
-    ends = timer or (began and began + timedelta(seconds=float(hours) * 3600))
+    timer = ending.of(instance)
+    ends = timer or (began and began + ending.span(hours))
     return Line(
         lab=resident.lab,
         learner=tag(instance, LEARNER),

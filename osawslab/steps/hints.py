@@ -63,6 +63,15 @@ HINTS: dict[str, tuple[str, str, str]] = {
         " -A PREROUTING -p tcp -d 172.16.20.101 --dport 522 -j DNAT --to-destination"
         " 192.168.20.5:22",
     ),
+    "make_it_last": (
+        'Look at the router after a reboot: lab.shell("sudo ip netns"). What is made of network'
+        " namespaces, addresses and rules lives in the kernel's memory.",
+        "Three things must happen without you: something starts at boot, it makes the router with"
+        " the registered MAC, and it writes the DNAT rule. And once more when Open vSwitch, which"
+        " carries the router's ports, has been restarted.",
+        "Type lab.make_it_last(). What it did after a reboot:"
+        ' lab.shell("cat /var/log/osawslab-last.log")',
+    ),
     "tear_down": (
         "Look at what still exists: lab.status().",
         "Not everything goes with the instance. Elastic IPs stay, and on AWS they cost money; a"

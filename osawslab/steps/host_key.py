@@ -6,6 +6,7 @@ from osawslab.aws import once, userdata
 from osawslab.aws.facts import HOST_KEY
 from osawslab.errors import StepFailed
 from osawslab.host.proof import proved
+from osawslab.steps import extend
 from osawslab.steps.site import USER, WAIT_SECONDS, Site
 
 # Nobody else knows the secret of the user data, so nobody else can prove a key of his own.
@@ -26,7 +27,10 @@ PROVE = "; ".join(
 
 
 def prove(site: Site) -> None:
-    """Have the instance prove its host key, and keep that as a tag. Raises CannotReach."""
+    """Have the instance prove its host key, and keep that as a tag. Raises CannotReach.
+
+    It has another one where its user data has run anew, which knows the first end only.
+    """
     seen = once.until_seen(
         lambda: [f for f in (site.read_ec2(),) if f.instance and f.eip("management")]
     )
@@ -40,3 +44,6 @@ def prove(site: Site) -> None:
     secret = userdata.secret(site.ec2, instance)
     key = proved(site.target, facts.eip("management"), USER, secret, WAIT_SECONDS)
     site.ec2.create_tags(Resources=[instance], Tags=[{"Key": HOST_KEY, "Value": key}])
+    site.forget()
+    if site.target.charges:
+        extend.restore(site)

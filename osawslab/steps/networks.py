@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from osawslab.cloud import handbuilt, router, vm
 from osawslab.cloud.handbuilt import Cloud, Want
+from osawslab.cloud.openstack.lasting import second_address
 from osawslab.errors import StepNotReady
 from osawslab.report import Action, Check, Table
 from osawslab.settings import Settings
@@ -30,11 +33,13 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
     )
 
 
-def floating_ips(cloud: Cloud) -> list[str]:
-    """List the addresses of the gateway port besides the router's own: Neutron's floating IPs."""
+def unregistered(cloud: Cloud, registered: Collection[str]) -> list[str]:
+    """List the gateway port's addresses, besides the router's own, that AWS has not registered."""
     gateway = cloud.gateway
-    own = cloud.settings.provider_address
-    return [a for a in (gateway.addresses if gateway else ()) if a.partition("/")[0] != own]
+    own = [cloud.settings.provider_address, *registered]
+    if cloud.settings.cloud == "openstack":
+        own.append(second_address(cloud.settings))  # registered too, by `make_it_last`
+    return [a for a in (gateway.addresses if gateway else ()) if a.partition("/")[0] not in own]
 
 
 def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
@@ -44,7 +49,7 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
     nic = vm_netns.links.get("eth0")
     own = [a.partition("/")[0] for a in nic.addresses] if nic else []
     return (
-        *router_checks(cloud),
+        *router_checks(cloud, facts.registered),
         vm_address(settings, own),
         Check(
             f"{settings.vm_name}'s SSH server",
@@ -67,12 +72,15 @@ def vm_address(settings: Settings, own: list[str]) -> Check:
     )
 
 
-def router_checks(cloud: Cloud) -> tuple[Check, ...]:
+def router_checks(cloud: Cloud, registered: Collection[str] = ()) -> tuple[Check, ...]:
     """Hold the router's namespace against the settings, whoever made it."""
     settings, next = cloud.settings, "lab.networks()"
     gateway, called = cloud.gateway, cloud.names
     addresses = [a.partition("/")[0] for a in gateway.addresses] if gateway else []
-    floating = floating_ips(cloud)
+    strange = unregistered(cloud, registered)
+    well = "no floating IP on the router"
+    if unregistered(cloud, ()) != strange:
+        well = "registered ones only"
     default = cloud.router.has_default(settings.provider_gateway, called.gateway)
     snat = any("-j SNAT" in line for line in cloud.router.iptables.splitlines())
     return (
@@ -93,9 +101,9 @@ def router_checks(cloud: Cloud) -> tuple[Check, ...]:
         Check("source NAT", "on", "on" if snat else "off", snat, next),
         Check(
             "floating IPs on the router",
-            "no floating IP on the router",
-            ", ".join(floating) or "no floating IP on the router",
-            not floating,
+            well,
+            ", ".join(strange) or well,
+            not strange,
             "each needs a registered address of its own: take it off the gateway port",
         ),
     )

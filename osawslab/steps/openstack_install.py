@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from osawslab.cloud.openstack import accounts, api, client, horizon, parts, services
@@ -78,20 +79,43 @@ def read(site: Site) -> Seen:
         return Seen(host, name, found, (), (), "Keystone does not run")
     try:
         with api.own_errors():
-            agents, hypervisors = ask(cloud(site, host))
+            agents, hypervisors = ask(cloud(site, host), found.since)
     except (StepNotReady, OSError) as error:
         return Seen(host, name, found, (), (), str(error))
     return Seen(host, name, found, agents, hypervisors)
 
 
-def ask(told: Any) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[str, str, str], ...]]:
-    """Ask Neutron for its agents and Nova for its hypervisors."""
-    agents = sorted((str(each.binary), bool(each.is_alive)) for each in told.network.agents())
+def ask(
+    told: Any, since: Mapping[str, int]
+) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[str, str, str], ...]]:
+    """Ask Neutron for its agents and Nova for its hypervisors.
+
+    Both call alive who has reported within the last minute; after a reboot that may have been
+    before it, and who does not listen yet loses what he is told. So who counts is who has reported
+    since it was started (`since`, seconds since 1970).
+    """
+    agents = sorted(
+        (
+            str(each.binary),
+            bool(each.is_alive) and moment(each.last_heartbeat_at) > since.get(each.binary, 0),
+        )
+        for each in told.network.agents()
+    )
+    compute = "nova-compute"
+    listens = any(
+        each.state == "up" and moment(each.updated_at) > since.get(compute, 0)
+        for each in told.compute.services(binary=compute)
+    )
     hypervisors = [
-        (str(each.name), str(each.hypervisor_type or ""), str(each.state))
+        (str(each.name), str(each.hypervisor_type or ""), str(each.state) if listens else "down")
         for each in told.compute.hypervisors(details=True)
     ]
     return tuple(agents), tuple(hypervisors)
+
+
+def moment(at: str | None) -> float:
+    """Give the seconds since 1970 of a time that OpenStack's APIs say, in UTC; 0 for none."""
+    return datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() if at else 0.0
 
 
 def require(found: Installed, instance: str) -> None:
@@ -183,22 +207,23 @@ def _missing(agents: tuple[tuple[str, bool], ...]) -> list[str]:
 
 def _wait(site: Site, host: SshHost) -> None:
     deadline = time.monotonic() + AGENTS_SECONDS
-    told = cloud(site, host)
+    told, since = cloud(site, host), installed.read(host, site.settings).since
     while True:
         agents: tuple[tuple[str, bool], ...] = ()
         try:
             with api.own_errors():
-                agents, hypervisors = ask(told)
+                agents, hypervisors = ask(told, since)
                 if not hypervisors and any(
                     each.state == "up" for each in told.compute.services(binary="nova-compute")
                 ):
                     host.run("runuser -u nova -- nova-manage cell_v2 discover_hosts")
             up = _up(hypervisors)
             down = (*_missing(agents), *(() if up else ("no hypervisor is up",)))
-            # An agent that was restarted is alive for a while.
-            down = down or installed.read(host, site.settings).down
             if not down:
-                return
+                now = installed.read(host, site.settings)  # one may have ended, or begun anew
+                if not now.down and now.since == since:
+                    return
+                down, since = now.down or ("an agent that was restarted",), now.since
             said = ", ".join(down)
         except (StepNotReady, OSError) as error:
             said = str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from osawslab.cloud import handbuilt
@@ -37,8 +37,15 @@ class Seen:
 
     @property
     def names(self) -> Names | None:
-        """What Neutron has called everything; None before it has."""
-        return self.project.names(self.ground.cloud.settings) if self.project else None
+        """What Neutron has called everything; None before it has.
+
+        Its own MAC for the gateway port stays noted, also where it was told the registered one.
+        """
+        cloud = self.ground.cloud
+        found = self.project.names(cloud.settings) if self.project else None
+        if found and found.gateway_mac == cloud.registered_mac:
+            return replace(found, gateway_mac=cloud.names.gateway_mac)
+        return found
 
 
 def read(site: Site) -> Seen:
@@ -60,7 +67,8 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
             "OpenStack is not installed yet", seen="not installed", next="lab.install_cloud()"
         )
     bridge, nic = ground.cloud.bridge(site.settings.provider_bridge), ground.cloud.provider_nic
-    if bridge is None or nic is None or nic.name not in bridge.ports:
+    plugged = ground.cloud.translates or bool(bridge and nic and nic.name in bridge.ports)
+    if bridge is None or nic is None or not plugged:
         raise StepNotReady(
             f"the provider NIC is no port of {site.settings.provider_bridge} yet",
             seen="none" if bridge is None else ", ".join(sorted(bridge.ports)) or "no ports",
@@ -112,7 +120,7 @@ def _note(site: Site, facts: Seen) -> None:
     """Write the names down, and wait until the L3 agent has made the router."""
     with api.own_errors():
         found = project.read(facts.openstack, site.settings)
-    names = found.names(site.settings)
+    names = replace(facts, project=found).names
     if names is None or not found.host_key:
         raise StepNotReady("Neutron has no router or no VM", seen="none", next="lab.networks()")
     host = facts.ground.host
@@ -121,7 +129,9 @@ def _note(site: Site, facts: Seen) -> None:
     deadline = time.monotonic() + ROUTER_SECONDS
     while True:
         cloud = handbuilt.read(host, site.settings, facts.ground.cloud.registered_mac)
-        failed = [check for check in networks.router_checks(cloud) if not check]
+        failed = [
+            check for check in networks.router_checks(cloud, facts.ground.registered) if not check
+        ]
         if not failed:
             return
         if time.monotonic() > deadline:
@@ -145,7 +155,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     status = str(server.status) if server else "none"
     says = bool(found and found.host_key)
     return (
-        *networks.router_checks(facts.ground.cloud),
+        *networks.router_checks(facts.ground.cloud, facts.ground.registered),
         networks.vm_address(settings, own),
         Check(f"{settings.vm_name} in Nova", "ACTIVE", status, status == "ACTIVE", next),
         Check(

@@ -67,6 +67,8 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
     noted = (cloud.host.files.get(NOTE) or "none").strip()
     bridge = cloud.bridge(name)
     ports = sorted(bridge.ports) if bridge else []
+    if cloud.translates and nic is not None:  # one bridge further
+        ports.append(nic.name)
     return (
         Check(
             "the note of the registered MAC",

@@ -213,7 +213,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         bool(facts.host_key),
         "the instance proves its SSH host key; a tag keeps it",
         host_key.PROVE,
-        lambda: prove(site),
+        lambda: host_key.prove(site),
     )
     want(
         not (stopped and extend.over(facts)),
@@ -225,21 +225,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         first = todo[0].do
 
         def begin() -> None:
-            ownership.note(site)
+            same_account(site)
             ownership.nowhere_else(site)
             require(target, settings, facts, image)
+            ownership.note(site)  # from now on there may be something
             first()
 
         todo[0] = replace(todo[0], do=begin)
     return outcome.shown(tuple(todo), lambda: leftovers.none(site))
-
-
-def prove(site: Site) -> None:
-    """Have the instance prove its host key; it has one anew where its user data ran anew."""
-    host_key.prove(site)
-    site.forget()
-    if site.target.charges:
-        extend.restore(site)
 
 
 def again(site: Site, facts: Facts) -> str:

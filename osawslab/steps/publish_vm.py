@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from osawslab.cloud.handbuilt import VM_HOST_KEY, Cloud, Want
+from dataclasses import replace
+
+from osawslab.aws.facts import role
+from osawslab.cloud import router
+from osawslab.cloud.handbuilt import VM_HOST_KEY, Want
 from osawslab.errors import CannotReach, LabTimeout, StepFailed, StepNotReady
 from osawslab.host.ssh import SshHost
 from osawslab.report import Action, Check
@@ -12,16 +16,9 @@ from osawslab.steps.work import Ground
 
 NAME = "publish_vm"
 LOGIN_SECONDS = 10.0
+LASTING = "lasting-address"  # the role of the second Elastic IP
 read = work.read
-
-
-def rule(cloud: Cloud) -> str:
-    """Give the tutorial's rule as `iptables-save` prints it."""
-    settings = cloud.settings
-    return (
-        f"-A PREROUTING -d {settings.provider_address}/32 -p tcp -m tcp"
-        f" --dport {settings.published_port} -j DNAT --to-destination {settings.vm_address}:22"
-    )
+rule = router.published
 
 
 def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
@@ -29,7 +26,8 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
     cloud = facts.cloud
     cloud.require_router()
     enter = f"ip netns exec {cloud.names.router_netns} iptables -t nat "
-    have = [line for line in cloud.router.iptables.splitlines() if "-j DNAT" in line]
+    lines = cloud.router.iptables.splitlines()  # Neutron's own rules are in chains of its own
+    have = [line for line in lines if "-j DNAT" in line and line.startswith("-A PREROUTING ")]
     wanted = rule(cloud)
     wants = [
         Want(
@@ -58,8 +56,22 @@ def vm(site: Site, facts: Ground) -> SshHost:
     return site.host_at(facts.provider_eip, key, "root", site.settings.published_port)
 
 
-def login(site: Site, facts: Ground, anew: bool = True) -> tuple[str, str]:
+def published(site: Site, facts: Ground) -> Ground:
+    """Give the ground with the address that the VM is published at now: `make_it_last`'s, if any.
+
+    On the real OpenStack that is a second Elastic IP, which Neutron's port forwarding has.
+    """
+    lasts = [each for each in site.instance.ec2.further if role(each) == LASTING]
+    leads = [str(each["PublicIp"]) for each in lasts if each.get("PrivateIpAddress")]
+    return replace(facts, provider_eip=leads[0]) if leads else facts
+
+
+def login(
+    site: Site, facts: Ground, anew: bool = True, seconds: float = LOGIN_SECONDS
+) -> tuple[str, str]:
     """Log in to the VM through the Elastic IP: its host name, or "" and what was seen.
+
+    `seconds` bound how long it may take to be let in.
 
     `anew`: a connection that stays open from before proves nothing.
     """
@@ -69,7 +81,7 @@ def login(site: Site, facts: Ground, anew: bool = True) -> tuple[str, str]:
     if not facts.provider_eip:
         return "", "the provider NIC has no Elastic IP"
     try:
-        guest.wait(LOGIN_SECONDS)
+        guest.wait(seconds)
         return guest.plain("hostname").strip(), ""
     except (CannotReach, LabTimeout, StepFailed) as error:
         return "", error.seen or error.what

@@ -11,11 +11,13 @@ from osawslab.report import Action, Checks, Plan, Report
 from osawslab.steps import (
     bill,
     install_cloud,
+    make_it_last,
     networks,
     provider_nic,
     provision,
     publish_vm,
     reached,
+    record,
     refusals,
     see_the_drop,
     swap_mac,
@@ -36,6 +38,7 @@ CHAPTERS: dict[str, Any] = {
         swap_mac,
         verify,
         publish_vm,
+        make_it_last,
         tear_down,
     )
 }
@@ -43,11 +46,11 @@ TOUR = tuple(name for name in CHAPTERS if name != "tear_down")
 
 
 def chapter_of(site: Site, step: str) -> Any:
-    """Give the module of a step: two of them know the real OpenStack in their own way."""
+    """Give the module of a step: three of them know the real OpenStack in their own way."""
     if site.settings.cloud == "openstack":
-        from osawslab.steps import openstack_install, openstack_networks
+        from osawslab.steps import openstack_install, openstack_last, openstack_networks
 
-        for chapter in (openstack_install, openstack_networks):
+        for chapter in (openstack_install, openstack_networks, openstack_last):
             if step == chapter.NAME:
                 return chapter
     return CHAPTERS[step]
@@ -87,17 +90,20 @@ def plan(site: Site, step: str) -> Plan:
 def check(site: Site, step: str) -> Checks:
     """Read a step's facts and hold them against what they should be."""
     chapter = chapter_of(site, step)
-    with own_errors(step):
-        return Checks(step, tuple(chapter.checks(site, chapter.read(site))))
+    with record.noting("check", step) as noted, own_errors(step):
+        found = tuple(chapter.checks(site, chapter.read(site)))
+        noted(found)
+        return Checks(step, found)
 
 
 def run(site: Site, step: str) -> Report:
     """Do what is missing of a step, and report what holds now."""
     chapter = chapter_of(site, step)
-    with own_errors(step):
+    with record.noting("run", step) as noted, own_errors(step):
         facts = chapter.read(site)
         report = _report(site, step, tuple(chapter.plan(site, facts)), facts)
         reached.note(site, TOUR, step, report.ok)
+        noted(report.checks)
         return report
 
 
@@ -109,6 +115,7 @@ def undo(site: Site, step: str) -> tuple[Action, ...]:
         actions = tuple(chapter.undo(site, facts))
         apply(site, f"reset {step}", actions)
         reached.note(site, TOUR, step, ok=False)
+        record.note("reset", step)
         return actions
 
 
@@ -118,6 +125,8 @@ def apply(site: Site, step: str, actions: tuple[Action, ...]) -> None:
     Raises PriceNotConfirmed before the first where together they cost more than was agreed to.
     """
     bill.confirm(site, actions)
+    if actions:
+        site.target.course.changes(step)
     site.progress.start(step, len(actions))
     pace = Pace(site.target.pace)
     said = "stopped"

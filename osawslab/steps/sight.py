@@ -10,7 +10,7 @@ from osawslab.aws import facts as ec2_facts
 from osawslab.cloud import handbuilt
 from osawslab.cloud.handbuilt import Cloud
 from osawslab.errors import LabError, StepFailed
-from osawslab.observe import owners, state
+from osawslab.observe import nexthops, owners, state
 from osawslab.observe.difference import State
 from osawslab.observe.owners import DHCP, Nic, Port
 from osawslab.observe.state import Sight
@@ -57,6 +57,10 @@ def of(cloud: Cloud, ec2: ec2_facts.Facts) -> Sight:
             *_leads(ec2.addresses.get(role)),
         )
         for role, nic in sorted(ec2.nics.items())
+    ) + tuple(
+        Nic("provider NIC", ec2.registered_mac, (), *_leads(each))  # of a floating IP: one more
+        for each in ec2.further
+        if each.get("AssociationId")
     )
     routers = tuple(
         str(IPv4Network(cidr)[1]) for cidr in (settings.management_cidr, settings.provider_cidr)
@@ -83,7 +87,7 @@ def of(cloud: Cloud, ec2: ec2_facts.Facts) -> Sight:
         spaces,
         nics,
         tuple(
-            (str(each["DestinationCidrBlock"]), str(each.get("GatewayId", "")))
+            (str(each["DestinationCidrBlock"]), nexthops.target(each))
             for each in ec2.routes
             if "DestinationCidrBlock" in each
         ),

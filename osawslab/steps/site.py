@@ -55,7 +55,8 @@ class Site:
         key = (self.target.identity, address + host_key, port)
         if key not in self.hosts:
             why = functools.partial(visitors.explain, self.target, self.settings, port)
-            self.hosts[key] = SshHost(self.target, address, user, host_key, port, why)
+            kind = self.target.host or SshHost
+            self.hosts[key] = kind(self.target, address, user, host_key, port, why)
         return self.hosts[key]
 
     @functools.cached_property

@@ -1,72 +1,44 @@
-"""Chapter 6: the MAC swap. The gateway port takes over the provider NIC's registered MAC.
+"""Chapter 6: the MAC swap. What leaves the provider NIC gets the NIC's registered MAC.
 
 AWS lets a frame out only with the registered pair of MAC and IP. The router has the IP already;
-now it gets the MAC.
-
-`swap`, the tutorial's way: the NIC gets another MAC first. `share`, for NICs whose driver can
-change none (ena, every Nitro type): the NIC keeps its MAC. With Open vSwitch that is enough,
-since a bridge's port hands every frame over; a Linux bridge must be told not to keep the frames
-for that MAC to itself (its permanent entry in the forwarding table, FDB).
+now it gets the MAC, in one of three ways (`strategies`): `swap`, `share` or `mac-nat`. Whatever
+another way has left is taken back first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from osawslab.aws.facts import ena
-from osawslab.cloud.handbuilt import ALIAS, FOLDER, NOTE, REFUSAL, Cloud, Want
+from osawslab.cloud.handbuilt import ALIAS, NOTE, REFUSAL, Cloud, Want
 from osawslab.errors import Refused, StepFailed, StepNotReady
 from osawslab.report import Action, Check, Table
 from osawslab.steps import trial, work
 from osawslab.steps.site import Shown, Site
-from osawslab.steps.work import Ground
+from osawslab.steps.strategies import gateway, mac_nat, share, swap
+from osawslab.steps.strategies.choice import Seen
 
 NAME = "swap_mac"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The ground, and whether EC2 says that the instance type's NICs are ENA."""
-
-    ground: Ground
-    ena: bool
-
-    @property
-    def cloud(self) -> Cloud:
-        """The cloud on the instance."""
-        return self.ground.cloud
-
-    @property
-    def strategy(self) -> str:
-        """How the registered MAC gets to the gateway port."""
-        if self.cloud.settings.strategy != "auto":
-            return self.cloud.settings.strategy
-        return "share" if self.ena else "swap"
-
-    @property
-    def reason(self) -> str:
-        """Why this strategy."""
-        if self.cloud.settings.strategy != "auto":
-            return "as the settings say"
-        if self.ena:
-            return (
-                "this instance type's NIC driver, ena, can change no MAC, so the NIC keeps its own"
-            )
-        return "this instance type's NIC driver, vif, can change its MAC, as in the tutorial"
+STRATEGIES: dict[str, Any] = {"mac-nat": mac_nat, "share": share, "swap": swap}
 
 
 def read(site: Site) -> Seen:
-    """Read the instance, and what EC2 says of its type. Raises StepNotReady."""
-    instance = site.instance.ec2.instance
-    assert instance is not None
-    return Seen(work.read(site), ena(site.ec2, str(instance["InstanceType"])))
+    """Read the instance, and what EC2 says of its type and its ENI. Raises StepNotReady."""
+    ec2 = site.instance.ec2
+    assert ec2.instance is not None
+    registered = tuple(
+        str(each["PrivateIpAddress"]) for each in ec2.nics["provider"]["PrivateIpAddresses"]
+    )
+    kind = str(ec2.instance["InstanceType"])
+    return Seen(work.read(site), ena(site.ec2, kind), registered)
 
 
 def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     """Say what is missing of the sub-steps."""
     cloud = facts.cloud
-    gateway, nic = cloud.require_router(), cloud.require_provider_nic()
-    called, mac = cloud.names, cloud.registered_mac
+    called, nic, mac = cloud.names, cloud.require_provider_nic(), cloud.registered_mac
+    cloud.require_router()
     noted = (cloud.host.files.get(NOTE) or "").strip()
     if noted != mac or nic.alias != ALIAS + mac:
         raise StepNotReady(
@@ -74,28 +46,16 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
             seen=noted or "no note",
             next="lab.provider_nic()",
         )
-    tool = bool(cloud.host.programs.get("macchanger"))
-    change = (
-        f"macchanger --mac={called.other_mac} {nic.name}"
-        if tool or cloud.host.dpkg
-        else f"ip link set {nic.name} address {called.other_mac}"
-    )
-    wants = [
-        Want(
-            tool or not cloud.host.dpkg,
-            "the tool the tutorial changes MACs with",
-            "DEBIAN_FRONTEND=noninteractive apt-get install -q -y"
-            " --no-install-recommends macchanger",
+    if cloud.lasts not in ("", facts.strategy):
+        raise StepNotReady(
+            "another way is made to last, and would be back after the next boot",
+            seen=f"{cloud.lasts} lasts, {facts.strategy} is wanted",
+            next='lab.reset("make_it_last"), then lab.swap_mac()',
         )
-    ]
-    wants += _swap(cloud, change) if facts.strategy == "swap" else _share(facts, change)
-    wants += [
-        Want(
-            gateway.mac == mac,
-            "the gateway port gets the registered MAC, and forgets what it learned with the other",
-            f"ip -n {called.router_netns} link set {called.gateway} address {mac}"
-            f" && ip -n {called.router_netns} neigh flush dev {called.gateway}",
-        ),
+    wants = [
+        *_tool(facts),
+        *_left(cloud, facts.strategy),
+        *STRATEGIES[facts.strategy].wants(facts),
         Want(
             cloud.router.has_default(site.settings.provider_gateway, called.gateway),
             "the default route is still there",
@@ -105,6 +65,28 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     ]
     actions = work.actions(facts.ground.host, wants)
     return tuple(_explained(action) if facts.ena else action for action in actions)
+
+
+def _tool(facts: Seen) -> list[Want]:
+    host = facts.cloud.host
+    return [
+        Want(
+            bool(host.programs.get("macchanger")) or not host.dpkg or facts.strategy == "mac-nat",
+            "the tool the tutorial changes MACs with",
+            "DEBIAN_FRONTEND=noninteractive apt-get install -q -y"
+            " --no-install-recommends macchanger",
+        )
+    ]
+
+
+def _left(cloud: Cloud, wanted: str = "") -> list[Want]:
+    """Want nothing of any strategy but the wanted one."""
+    return [
+        want
+        for name, strategy in STRATEGIES.items()
+        if name != wanted
+        for want in strategy.leave(cloud)
+    ]
 
 
 def _explained(action: Action) -> Action:
@@ -125,106 +107,15 @@ def _explained(action: Action) -> Action:
     return replace(action, do=do)
 
 
-def _swap(cloud: Cloud, change: str) -> list[Want]:
-    nic = cloud.require_provider_nic()
-    return [
-        Want(
-            nic.mac != cloud.registered_mac,
-            "the NIC gets another MAC",
-            # In parentheses: who pastes it keeps the shell.
-            f"(ip link set {nic.name} down; {change}; done=$?; ip link set {nic.name} up;"
-            " exit $done)",
-        ),
-        Want(nic.up, "the NIC is up", f"ip link set {nic.name} up"),
-    ]
-
-
-def _share(facts: Seen, change: str) -> list[Want]:
-    cloud = facts.cloud
-    nic, mac = cloud.require_provider_nic(), cloud.registered_mac
-    wants = [
-        Want(
-            not facts.ena or cloud.host.files.get(REFUSAL) is not None,
-            "ask the driver for another MAC, as the tutorial does, and keep its answer",
-            f"mkdir -p {FOLDER}; {change} > {REFUSAL} 2>&1 || true",
-        ),
-        Want(
-            nic.mac == mac,
-            "the NIC keeps its own MAC",
-            f"ip link set {nic.name} down && ip link set {nic.name} address {mac};"
-            f" ip link set {nic.name} up",
-        ),
-    ]
-    bridge = cloud.settings.provider_bridge
-    if cloud.uses_openvswitch:
-        local = cloud.host.root.links.get(bridge)
-        wants.append(
-            Want(
-                local is not None and local.mac == cloud.names.bridge_mac,
-                "the bridge's own port never takes that MAC",
-                f"ovs-vsctl set bridge {bridge} other-config:hwaddr={cloud.names.bridge_mac}",
-            )
-        )
-        return wants
-    outer = "tap" + cloud.names.gateway[3:]
-    wants.append(
-        Want(
-            not cloud.host.forwards_locally(mac, nic.name),
-            "the bridge keeps no frames for that MAC to itself",
-            f"bridge fdb del {mac} dev {nic.name} master",
-        )
-    )
-    wants.append(
-        Want(
-            cloud.host.forwards_to(mac, outer),
-            "it hands them to the gateway port",
-            f"bridge fdb replace {mac} dev {outer} master static",
-        )
-    )
-    return wants
-
-
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
-    """Hold both MACs against AWS's registered one."""
-    cloud, next = facts.cloud, "lab.swap_mac()"
-    nic, gateway, mac = cloud.provider_nic, cloud.gateway, cloud.registered_mac
-    swaps = facts.strategy == "swap"
-    right = nic is not None and (nic.mac != mac) == swaps
-    found = [
-        Check(
-            "the gateway port's MAC",
-            f"{mac}, the registered one",
-            gateway.mac if gateway else "no gateway port",
-            gateway is not None and gateway.mac == mac,
-            next,
-        ),
-        Check(
-            "the provider NIC's own MAC",
-            "another one" if swaps else f"{mac}, shared with the gateway port",
-            nic.mac if nic else "not found",
-            right,
-            next,
-        ),
-    ]
-    if not swaps and not cloud.uses_openvswitch:
-        outer = "tap" + cloud.names.gateway[3:]
-        there = cloud.host.forwards_to(mac, outer)
-        found.append(
-            Check(
-                "the bridge's forwarding entry for that MAC",
-                f"leads to {outer}",
-                f"leads to {outer}" if there else "does not",
-                there,
-                next,
-            )
-        )
-    return tuple(found)
+    """Hold what is against what the strategy makes."""
+    return tuple(STRATEGIES[facts.strategy].checks(facts))
 
 
 def show(site: Site, facts: Seen) -> Shown:
     """Show who has which MAC now; whether the frames pass, nobody has looked yet."""
     cloud = facts.cloud
-    nic, gateway = cloud.provider_nic, cloud.gateway
+    nic, port = cloud.provider_nic, cloud.gateway
     rows = tuple(
         (
             name,
@@ -232,14 +123,14 @@ def show(site: Site, facts: Seen) -> Shown:
             link.mac,
             "registered" if link.mac == cloud.registered_mac else "not registered",
         )
-        for name, link in (("provider NIC", nic), ("router gateway", gateway))
+        for name, link in (("provider NIC", nic), ("router gateway", port))
         if link is not None
     )
     notes = [f"strategy {facts.strategy}: {facts.reason}"]
     refusal = cloud.host.files.get(REFUSAL)
     if facts.strategy == "share" and refusal:
         notes.append("What the driver said to another MAC: " + refusal.strip().splitlines()[0])
-    if not cloud.host.programs.get("macchanger"):
+    if facts.strategy != "mac-nat" and not cloud.host.programs.get("macchanger"):
         notes.append("macchanger is not to be had here: `ip link set address` did its part.")
     return Shown(
         notes=tuple(notes),
@@ -250,50 +141,6 @@ def show(site: Site, facts: Seen) -> Shown:
 
 def undo(site: Site, facts: Seen) -> tuple[Action, ...]:
     """Give everything its first MAC back, the gateway port first."""
-    cloud, called = facts.cloud, facts.cloud.names
-    nic, gateway, mac = cloud.provider_nic, cloud.gateway, cloud.registered_mac
-    outer, bridge = "tap" + called.gateway[3:], cloud.settings.provider_bridge
-    wants = []
-    if gateway is not None:
-        wants.append(
-            Want(
-                gateway.mac == called.gateway_mac,
-                "the gateway port gets Neutron's MAC back",
-                f"ip -n {called.router_netns} link set {called.gateway}"
-                f" address {called.gateway_mac}"
-                f" && ip -n {called.router_netns} neigh flush dev {called.gateway}",
-            )
-        )
-    if nic is not None:
-        wants.append(
-            Want(
-                nic.mac == mac,
-                "the NIC gets its registered MAC back",
-                f"ip link set {nic.name} down && ip link set {nic.name} address {mac};"
-                f" ip link set {nic.name} up",
-            )
-        )
-        wants.append(
-            Want(
-                cloud.uses_openvswitch or not cloud.host.forwards_to(mac, outer),
-                "the bridge's forwarding entry is the first again",
-                f"bridge fdb del {mac} dev {outer} master;"
-                f" bridge fdb replace {mac} dev {nic.name} master permanent",
-            )
-        )
-    local = cloud.host.root.links.get(bridge)
-    wants.append(
-        Want(
-            not cloud.uses_openvswitch or local is None or local.mac != called.bridge_mac,
-            "the bridge chooses its own MAC again",
-            f"ovs-vsctl remove bridge {bridge} other-config hwaddr",
-        )
-    )
-    wants.append(
-        Want(
-            cloud.host.files.get(REFUSAL) is None,
-            "the driver's answer is forgotten",
-            f"rm -f {REFUSAL}",
-        )
-    )
-    return work.actions(facts.ground.host, wants)
+    cloud = facts.cloud
+    back = gateway.own(cloud) if cloud.gateway is not None else []
+    return work.actions(facts.ground.host, [*back, *_left(cloud)])

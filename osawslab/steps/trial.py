@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from osawslab.cloud import floating
 from osawslab.host.ping import Ping, ping
 from osawslab.observe import topology
 from osawslab.report import Picture, Table
@@ -81,7 +82,9 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
     management = next(
         (link for link in cloud.host.root.links.values() if link.mac == first["MacAddress"]), None
     )
-    published = any("-j DNAT" in line for line in cloud.router.iptables.splitlines())
+    published = any(
+        "--dport" in line and "-j DNAT" in line for line in cloud.router.iptables.splitlines()
+    )
     return topology.Topology(
         vpc_cidr=settings.vpc_cidr,
         instance=str(ec2.instance["InstanceId"]),
@@ -97,7 +100,7 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
             nic.name,
             nic.mac,
             cloud.registered_mac,
-            (settings.provider_address,),
+            facts.registered or (settings.provider_address,),
             facts.provider_eip,
         )
         if nic
@@ -114,5 +117,7 @@ def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology
         tenant_cidr=settings.tenant_cidr,
         vm=(settings.vm_name, settings.vm_address) if cloud.has_vm else None,
         published=(facts.provider_eip, settings.published_port) if published else None,
+        floating=floating.told(ec2.further, settings.vm_address),
         passes=passes,
+        rewritten=cloud.translates,
     )

@@ -48,9 +48,11 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         ),
         Check(
             "the gateway port's MAC",
-            f"{cloud.registered_mac}, the registered one",
+            f"{cloud.names.gateway_mac}, which {cloud.names.translator} translates"
+            if cloud.translates
+            else f"{cloud.registered_mac}, the registered one",
             gateway.mac,
-            gateway.mac == cloud.registered_mac,
+            gateway.mac == (cloud.names.gateway_mac if cloud.translates else cloud.registered_mac),
             "lab.swap_mac()",
         ),
     ]

@@ -20,14 +20,20 @@ class Ground:
     cloud: Cloud
     provider_eip: str
     management_eip: str
+    registered: tuple[str, ...] = ()  # the provider ENI's private addresses
 
 
 def read(site: Site) -> Ground:
     """Read the instance. Raises StepNotReady before `provision`."""
     instance = site.instance
     cloud = handbuilt.read(instance.host, site.settings, instance.ec2.registered_mac)
+    private = instance.ec2.nics["provider"].get("PrivateIpAddresses", ())
     return Ground(
-        instance.host, cloud, instance.ec2.eip("provider"), instance.ec2.eip("management")
+        instance.host,
+        cloud,
+        instance.ec2.eip("provider"),
+        instance.ec2.eip("management"),
+        tuple(str(each["PrivateIpAddress"]) for each in private),
     )
 
 

@@ -26,6 +26,8 @@ def called() -> set[str]:
         with policy.recording() as found, Lab() as lab:
             for step in (*lab.steps, *lab.steps):
                 assert lab.run(step).ok
+            assert lab.add_floating_ip().ok
+            assert lab.remove_floating_ip("172.16.20.102").ok
             lab.status()
             lab.preflight()
             assert lab.sweep().ok
@@ -98,6 +100,7 @@ def test_where_ec2_can_look_at_our_tag_it_does(action: str) -> None:
 WITHOUT_OUR_TAG = {
     "TagItInTheSameCall": "it allows the tags themselves, in a creating call only",
     "StartFromAnImageOfDebianOrOfOurOwn": "Debian's images are Debian's: the owner is asked for",
+    "BreakAndMendAnAclThatEc2HasMadeWithoutTags": "EC2 makes it with the VPC, untagged",
     "RouteToTheInternetInATableThatEc2HasMadeWithoutTags": "EC2 makes it with the VPC, untagged",
 }
 

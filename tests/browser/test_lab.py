@@ -19,6 +19,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+import scrubbing
 from chromium import Browser, browser
 from playwright.sync_api import Locator, Page, expect
 
@@ -160,6 +161,30 @@ def save(picture: bytes, path: Path) -> None:
     image.quantize(128, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
 
 
+def scrub(seen: Browser, started: Started) -> None:
+    """See a player's still while no widget lives, then move the widget by keys."""
+    opened = open_notebook(seen, started.url, scrubbing.write(started.folder))
+    cell, point = opened.cells.last, re.compile("^At router gateway")
+    still = cell.get_by_role("img", name=f"At {scrubbing.POINTS[1]}")
+    expect(still).to_be_visible()
+    expect(cell.get_by_role("table")).to_contain_text(scrubbing.VERDICTS[1])
+    seen.errors.clear()  # of a widget that is dead, ipywidgets complains
+    opened.run_all()
+    assert opened.wrong() == []
+    shown = cell.get_by_role("status")
+    slider, number = cell.get_by_role("slider"), cell.get_by_label("Frame")
+    expect(cell.get_by_role("img", name="At ")).to_have_count(1)  # the still is hidden
+    expect(shown.get_by_role("img", name=point)).to_be_visible()
+    slider.focus()
+    for key, frame in (("ArrowRight", 1), ("End", 2), ("ArrowLeft", 1), ("Home", 0)):
+        opened.page.keyboard.press(key)
+        expect(number).to_have_value(str(frame))
+        expect(shown.get_by_role("table")).to_contain_text(f"Frame {frame} (of 0 to 2)")
+        expect(shown.get_by_role("table")).to_contain_text(scrubbing.VERDICTS[frame])
+        where = f"At {scrubbing.POINTS[min(frame, 1)]}"
+        expect(shown.get_by_role("img", name=where)).to_be_visible()
+
+
 def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
     mounts = Path("/proc/self/mounts").read_text()
     with browser(home) as seen:
@@ -185,6 +210,8 @@ def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> N
         expect(panel.get_by_role("img").last).to_be_visible()
         if not SCREENSHOT.is_dir():
             save(swap.picture(panel), SCREENSHOT)
+        assert seen.errors == []
+        scrub(seen, started)
         assert seen.outside == []
         assert seen.errors == []
 

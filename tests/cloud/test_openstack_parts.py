@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from osawslab.cloud.openstack.parts import Part
 from osawslab.cloud.openstack.services import SERVICES
 from osawslab.errors import BadSetting, LabError
 from osawslab.settings import Settings
-from osawslab.steps.openstack_install import require
+from osawslab.steps.openstack_install import ask, require
 
 ABOUT = About("172.16.10.101", "br-example", "netdev", "qemu")
 EVERY = parts.parts(ABOUT, "i-0123456789abcdef0")
@@ -24,8 +26,8 @@ DASHBOARD = parts.dashboard(ABOUT)
 SECRETS = "f" * 64
 FRESH = Installed(
     system="debian", release="13", systemd=True, memory=8 * 10**9, disk=20 * 10**9,
-    missing=services.PACKAGES, units={}, stamps={}, owner="", secrets="", foreign=(), kvm=False,
-    openvswitch_module=False, tun=True,
+    missing=services.PACKAGES, units={}, since={}, stamps={}, owner="", secrets="", foreign=(),
+    kvm=False, openvswitch_module=False, tun=True,
 )  # fmt: skip
 DONE = replace(
     FRESH,
@@ -114,6 +116,11 @@ def test_the_dashboard_is_a_part_of_its_own(changed: dict[str, Any], names: list
     assert with_dashboard(**changed) == names
 
 
+def test_cirros_is_a_part_of_its_own() -> None:
+    assert lacking(DONE, cloud="openstack", cirros="yes") == ["cirros"]
+    assert lacking(DONE, cloud="openstack") == []
+
+
 def test_the_dashboard_needs_no_room_for_all_packages() -> None:
     require(replace(DONE, missing=horizon.PACKAGES, disk=10**9), "i-1")
 
@@ -179,3 +186,35 @@ def test_settings_that_it_cannot_have_are_refused(settings: dict[str, Any]) -> N
     with pytest.raises(BadSetting, match="Debian 13, with Open vSwitch"):
         Settings(cloud="openstack", **settings)
     Settings(cloud="handbuilt", **settings)
+
+
+@pytest.mark.parametrize(
+    ("agent", "compute", "alive"),
+    [
+        ("2026-03-01 10:00:02", "2026-03-01T10:00:02.000000", (True, "up")),
+        ("2026-03-01 09:59:59", "2026-03-01T10:00:02.000000", (False, "up")),
+        ("2026-03-01 10:00:00", "2026-03-01T10:00:02.000000", (False, "up")),  # just before
+        ("2026-03-01 10:00:02", "2026-03-01T09:59:59.000000", (True, "down")),
+        ("2026-03-01 10:00:02", None, (True, "down")),
+    ],
+)
+def test_alive_is_who_has_reported_since_it_was_started(
+    agent: str, compute: str | None, alive: tuple[bool, str]
+) -> None:
+    started = int(datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp())
+    told = SimpleNamespace(
+        network=SimpleNamespace(
+            agents=lambda: [
+                SimpleNamespace(binary="neutron-l3-agent", is_alive=True, last_heartbeat_at=agent)
+            ]
+        ),
+        compute=SimpleNamespace(
+            services=lambda binary: [SimpleNamespace(state="up", updated_at=compute)],
+            hypervisors=lambda details: [
+                SimpleNamespace(name="ip-172-16-10-101", hypervisor_type="QEMU", state="up")
+            ],
+        ),
+    )
+    since = {"neutron-l3-agent": started, "nova-compute": started}
+    [(_, agent_alive)], [(_, _, hypervisor)] = ask(told, since)
+    assert (agent_alive, hypervisor) == alive

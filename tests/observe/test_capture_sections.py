@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from captures import ECHO, ipv4
 
+from osawslab.observe import pcapng
 from osawslab.observe.capture import load_capture
 from osawslab.observe.container import Point, batches
 from osawslab.observe.layers import decode
@@ -108,3 +110,19 @@ def test_saving_moves_no_times(tmp_path: Path) -> None:
     again = load_capture(first.save(tmp_path / "seen.pcapng"))
     assert again.columns["time"].values.tolist() == [-86_401 * 10**9, -(1 << 63), 0]
     assert again.columns["comment"].texts() == [""] * 3
+
+
+def test_a_section_with_an_interface_for_each_frame_is_read_clock_by_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, asked = BytesIO(), []
+    count = 500
+    pcapng.begin(file, [Point(f"tap{n}", 1) for n in range(count)])
+    for n in range(count):
+        pcapng.write(file, ipv4(1, ECHO), point=n, time=n, length=42)
+    real = pcapng.nanoseconds
+    monkeypatch.setattr(pcapng, "nanoseconds", lambda *words: asked.append(1) or real(*words))
+    frame = load_capture(file.getvalue()).frame
+    assert len(asked) == 1
+    assert frame["point"].tolist() == [f"tap{n}" for n in range(count)]
+    assert [each.value for each in frame["time"]] == list(range(count))

@@ -128,7 +128,7 @@ def told(row: dict[str, list[str]]) -> dict[str, Any]:
         "ip_protocol": number("ip_protocol"),
         "vlan": number("provider_vlan", "vlan"),  # the outermost
         "ttl": number("ttl", "hops"),
-        "fragment": number("fragment"),
+        "fragment": (number("fragment") or 0) * 8 if row["fragment"] else None,
         "icmp_type": number("icmp_type", "icmp6_type"),
         "icmp_code": number("icmp_code"),
         "ident": number("ident") if echo else None,
@@ -172,11 +172,12 @@ def differences(path: Path) -> list[str]:
             skip |= {"sport", "dport", "seq", "ack", "flags", "window", "payload", "ip_protocol"}
             skip |= {"icmp_type", "icmp_code", "protocol"}
         if got["broken"] or got["says"] == "a later fragment":
-            # tshark shows the fields before the cut, and tries to decode what is left.
+            # tshark tries to decode what is left.
             skip |= {"sport", "dport", "seq", "ack", "flags", "window", "payload", "protocol"}
-            skip |= {"icmp_type", "icmp_code", "ident", "arp_operation", "arp_src_mac"}
-            skip |= {"arp_dst_mac", "src", "dst", "ttl", "ip_id", "ip_protocol", "fragment", "vni"}
-            skip |= {"vlan"}
+            skip |= {"icmp_type", "icmp_code", "ident", "vni"}
+        if got["broken"]:  # and shows the fields before the cut
+            skip |= {"arp_operation", "arp_src_mac"}
+            skip |= {"arp_dst_mac", "src", "dst", "ttl", "ip_id", "ip_protocol", "fragment", "vlan"}
         for name in OURS:
             if name not in skip and wanted[name] != got[name]:
                 found.append(f"{got['row']} {got['says']}: {name} {wanted[name]}, {got[name]}")

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,6 +162,32 @@ def test_routes_of_the_vpc_and_of_each_place() -> None:
         ("router", "172.16.20.0/24", "provider subnet", "", "the network itself", CALLED.gateway),
         ("vm1", "default", "", "192.168.20.1", "router tenant port", "eth0"),
     )
+
+
+def test_routes_that_lead_to_nobody_or_to_several() -> None:
+    sight = seen()
+    router = next(name for name, words in sight.places.items() if words == "router")
+    spaces = sight.host.namespaces
+    hops = [{"gateway": "172.16.20.1", "dev": "a"}, {"gateway": "172.16.20.9", "dev": "b"}]
+    ways = (
+        {"dst": "10.1.0.0/16", "type": "blackhole", "flags": []},
+        {"dst": "10.2.0.0/16", "type": "unreachable", "flags": []},
+        {"dst": "10.3.0.0/16", "nexthops": hops, "flags": []},
+    )
+    told_router = replace(spaces[router], routes=ways)
+    host = replace(sight.host, namespaces={**spaces, router: told_router})
+    vpc = (("10.4.0.0/16", "blackhole nat-1"), ("10.5.0.0/16", "nat-2"), ("10.6.0.0/16", "eni-1"))
+    rows = [row for row in forwarding.routes(replace(sight, host=host, routes=vpc)).rows]
+    assert [row for row in rows if row[0] in ("VPC", "router")] == [
+        ("VPC", "10.4.0.0/16", "unknown", "blackhole nat-1",
+         "blackhole: the NAT gateway is gone", ""),
+        ("VPC", "10.5.0.0/16", "unknown", "nat-2", "NAT gateway", ""),
+        ("VPC", "10.6.0.0/16", "unknown", "eni-1", "network interface", ""),
+        ("router", "10.1.0.0/16", "unknown", "blackhole", "dropped, and nobody is told", ""),
+        ("router", "10.2.0.0/16", "unknown", "unreachable", "refused: host unreachable", ""),
+        ("router", "10.3.0.0/16", "unknown", "172.16.20.1, 172.16.20.9", "VPC router, unknown",
+         "a, b"),
+    ]  # fmt: skip
 
 
 def test_nat_of_the_vpc_and_of_the_router() -> None:

@@ -22,10 +22,12 @@ def test_it_runs_and_its_checks_hold(
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     where = {"metadata": {"path": str(home)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
-    checked = 0
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source.startswith("lab.check("):
-            text = "".join(each.data["text/plain"] for each in cell.outputs if "data" in each)
-            assert "NOT OK" not in text, text
-            checked += "ok" in text
-    assert checked or name.startswith("00")
+    checks = [
+        "".join(each.data["text/plain"] for each in cell.outputs if "data" in each)
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.startswith("lab.check(")
+    ]
+    assert checks or name.startswith("00")
+    for text in checks[-1:] if name.startswith("80") else checks:  # which breaks, and mends
+        assert "ok" in text
+        assert "NOT OK" not in text, text

@@ -30,6 +30,8 @@ ONLY_REAL = {
     r"port br-(int|tun) patch-(tun|int) 0 patch": "the way to other hosts, of which there are none",
     r"bridge br-tun .*": "the bridge for them",
 }
+# The chain of port forwardings stays, and is empty, where there was one: only perhaps there.
+LEFT = "neutron-l3-agent-fip-pf"
 ONLY_BY_HAND = {
     r"iptables -A PREROUTING -j neutron-l3-agent-mark": (
         "the mark is jumped to directly, without a chain between"
@@ -64,7 +66,7 @@ def shape(lab: Lab) -> set[str]:
 
     lines = set()
     for line in cloud.router.iptables.splitlines():
-        if line.startswith(("*", ":", "-A")):
+        if line.startswith(("*", ":", "-A")) and LEFT not in line:
             lines.add(f"iptables {named(line.partition(' [')[0])}")
     for route in cloud.router.routes:
         way = f"{route['dst']} {route.get('gateway', '-')} {named(route['dev'])}"
@@ -89,6 +91,9 @@ def shape(lab: Lab) -> set[str]:
 def test_each_difference_has_a_reason_and_each_reason_a_difference(
     toured: Lab, by_hand: Lab
 ) -> None:
+    toured.reset("make_it_last")  # which is Neutron's own doing there, and a program's here
+    for step in ("swap_mac", "publish_vm"):
+        assert toured.run(step).ok
     real, made = shape(toured), shape(by_hand)
     assert len(real & made) > 20
     for lines, reasons in ((real - made, ONLY_REAL), (made - real, ONLY_BY_HAND)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from osawslab import Lab, bench
+from osawslab import Lab, bench, bench_text
 from osawslab.probes.claim import HOLDS, UNTRIED
 
 ROW = {"expected": "e", "verified_on_aws": "not yet", "key": "k", "evidence": [], "source": ""}
@@ -30,4 +30,4 @@ def test_a_claim_is_told_by_the_run_that_could_try_it(monkeypatch: pytest.Monkey
         ("ena", HOLDS, "refused"), ("vif", HOLDS, "taken"), ("kvm", UNTRIED, "no t3.small"),
     ]  # fmt: skip
     assert {"claim", "expected", "seen", "verified_on_aws"} <= set(found["probes"][0])
-    assert "kvm" in bench.text(found)
+    assert "kvm" in bench_text.text(found)

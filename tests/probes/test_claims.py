@@ -26,7 +26,7 @@ TABLE = runpy.run_path(str(Path(__file__).parents[1] / "regenerate_claims.py"))
 NOT_HERE = {
     "second-nic-configured", "debian-files", "ixgbevf-refuses-mac", "nested-virtualization",
 }  # fmt: skip
-PERHAPS = {"no-dhcp-for-secondary", "metadata-wants-token", "metadata-one-hop"}
+PERHAPS = {"metadata-wants-token", "metadata-one-hop"}
 ONE_DRIVER = {
     "ena-refuses-mac": "t3.small", "shared-mac-passes": "t3.small",
     "vif-takes-mac": "t2.large", "swapped-mac-passes": "t2.large",

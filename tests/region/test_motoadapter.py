@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from botocore.session import get_session
 
 from osawslab.region import motoadapter, motoanswers, motomodels
 from osawslab.region.motoadapter import Moto
@@ -64,6 +66,7 @@ NAMES = {
         "EC2Response.unassign_private_ip_addresses",
     ],
     "moto.ec2.utils": [
+        "EC2_PREFIX_TO_RESOURCE",
         "convert_tag_spec",
         "filter_dict_attribute_mapping",
         "random_eip_association_id",
@@ -157,6 +160,18 @@ def example(moto: Moto, kind: str) -> Any:
 )
 def test_moto_holds_the_attribute(moto: Moto, kind: str, name: str) -> None:
     assert hasattr(example(moto, kind), name)
+
+
+def test_a_tag_tells_the_kind_of_its_resource_as_ec2_does(moto: Moto) -> None:
+    shape = get_session().get_service_model("ec2").shape_for("ResourceType")
+    kinds = ("nic", "machine", "subnet", "table", "group", "gateway")
+    ids = [example(moto, kind).id for kind in kinds] + [example(moto, "eip").allocation_id]
+    for each in ids:
+        tag = {"ResourceId.1": each, "Tag.1.Key": "lab", "Tag.1.Value": "x"}
+        call(moto, "CreateTags", **tag)
+    told = re.findall("<resourceType>(.*?)<", call(moto, "DescribeTags"))
+    assert len(told) == len(ids)
+    assert set(told) <= {*shape.enum}
 
 
 def test_the_mended_models_are_in_use(moto: Moto) -> None:

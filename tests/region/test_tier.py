@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import docker_filter
 import pytest
 
 from osawslab.errors import BadSetting, LabError, NoPlaceToRun
-from osawslab.region import kernel, local, tier
+from osawslab.region import kernel, local, tier, uml
 
 NEWUSER = 0x10000000  # linux/sched.h
 NOBODY = 65533
@@ -81,6 +82,11 @@ def unmapped() -> None:
     kernel.unshare(NEWUSER)
 
 
+def untraceable() -> None:
+    """Let nothing be traced any more, and so User-Mode Linux run nowhere."""
+    docker_filter.install((docker_filter.PTRACE,))
+
+
 def choose(**environ: str) -> Callable[[], Any]:
     def do() -> Any:
         chosen, tried = tier.choose(tuple(environ.items()))
@@ -108,9 +114,10 @@ def test_where_user_namespaces_are_forbidden_root_runs_without() -> None:
 
 @pytest.mark.parametrize("kind", ["net", "mnt", "pid"])
 def test_where_one_kind_is_forbidden_nothing_runs_and_each_refusal_is_told(kind: str) -> None:
-    told = in_child(user_namespace, forbid("user", kind), choose())
+    told = in_child(user_namespace, forbid("user", kind), untraceable, choose())
     assert told["error"] == "NoPlaceToRun"
-    userns, root = told["seen"].split("; ")
+    userns, root, uml = told["seen"].split("; ")
+    assert uml == "uml: ptrace: Operation not permitted"
     assert userns.startswith("userns: unshare: ")
     assert root.startswith("root: unshare: ")
     assert "No space left on device" in root
@@ -118,7 +125,7 @@ def test_where_one_kind_is_forbidden_nothing_runs_and_each_refusal_is_told(kind:
 
 
 def test_an_ordinary_user_whose_namespaces_are_forbidden_is_sent_to_sudo() -> None:
-    told = in_child(unmapped, forbid("user"), choose())
+    told = in_child(unmapped, forbid("user"), untraceable, choose())
     assert told["error"] == "NoPlaceToRun"
     assert "userns: unshare: unshare failed: No space left on device" in told["seen"]
     assert "root: you are not root" in told["seen"]
@@ -155,6 +162,7 @@ def test_a_machine_without_unshare_says_which_package_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(uml, "attempt", lambda: "not tried")
     with pytest.raises(NoPlaceToRun) as caught:
         tier.choose(())
     assert "userns: unshare is not installed (package util-linux)" in caught.value.seen
@@ -168,7 +176,7 @@ def test_one_tier_can_be_forced() -> None:
 
 
 def test_a_tier_that_does_not_exist_is_a_bad_setting() -> None:
-    with pytest.raises(BadSetting, match="OSAWSLAB_TIER is one of userns, root") as caught:
+    with pytest.raises(BadSetting, match="OSAWSLAB_TIER is one of userns, root, uml") as caught:
         tier.choose((("OSAWSLAB_TIER", "docker"),))
     assert caught.value.seen == "'docker'"
 
@@ -195,8 +203,17 @@ def test_a_region_that_may_run_nowhere_leaves_nothing(
     told = in_child(
         user_namespace,
         forbid("user", "net"),
+        untraceable,
         lambda: os.environ.pop("OSAWSLAB_TIER", None),
         lambda: local.ensure("nowhere"),
     )
     assert told["error"] == "NoPlaceToRun"
     assert local.find("nowhere") is None
+
+
+def test_a_whole_instance_needs_root(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(NoPlaceToRun, match="needs root") as caught:
+        local.ensure("refused", whole=True)
+    assert caught.value.next == "sudo ./lab start"
+    assert not (local.state_folder("refused") / "whole").exists()

@@ -17,7 +17,7 @@ from world import Machine, World
 
 from osawslab.aws.ending import putting_off
 from osawslab.aws.userdata import user_data
-from osawslab.errors import NoPlaceToRun, StepFailed
+from osawslab.errors import StepFailed
 from osawslab.host.proof import proved
 from osawslab.host.ssh import SshHost
 from osawslab.region import cgroup, local, machine, rootfs, whole
@@ -97,7 +97,10 @@ def test_it_is_the_amis_system(deep: Deep) -> None:
     assert run("sudo systemctl is-system-running --wait") == "running\n"
     assert run("sudo cat /proc/1/comm; id -un; hostname") == "systemd\nadmin\nip-172-16-10-101\n"
     assert run(". /etc/os-release; echo $VERSION_CODENAME") == "trixie\n"
-    assert run("ip -4 route show default").startswith("default via 172.16.10.1 dev eth0 ")
+    assert run("ip -4 route show default").startswith("default via 172.16.10.1 dev eth0 proto dhcp")
+    lease = run("cat /run/systemd/netif/leases/*").split()
+    assert {"ADDRESS=172.16.10.101", "SERVER_ADDRESS=172.16.10.1", "LIFETIME=1h"} <= {*lease}
+    assert {"DNS=172.16.0.2", "MTU=9001", "DOMAINNAME=ec2.internal"} <= {*lease}
     assert run("cat /sys/class/net/eth0/mtu") == "9001\n"
     assert run("ls /etc/ssh/ssh_host_*_key").split() == ["/etc/ssh/ssh_host_ed25519_key"]
     assert run("test -c /dev/net/tun && grep -c CapEff:.*ffff /proc/self/status || true") == "0\n"
@@ -323,9 +326,7 @@ def test_stopped_the_region_leaves_nothing(deep: Deep) -> None:
     assert "/run/osawslab" not in Path("/proc/self/mounts").read_text()
 
 
-def test_an_older_release_has_its_own_network_system(home: Path) -> None:
-    if os.geteuid():
-        pytest.fail("NOT RUN: only root can try this")
+def test_an_older_release_has_its_own_network_system(root: None, home: Path) -> None:
     local.ensure("older", whole=True, releases=["12"])
     world = World("older")
     world.image = world.target.client("ssm").get_parameter(
@@ -350,11 +351,3 @@ def test_a_lab_that_has_run_in_another_tier_is_started_again(
     assert local.ensure("grown") == local.ensure("grown", whole=True) == grown
     assert local.remove("grown")
     assert not mirrors("grown")
-
-
-def test_it_needs_root(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    with pytest.raises(NoPlaceToRun, match="needs root") as caught:
-        local.ensure("refused", whole=True)
-    assert caught.value.next == "sudo ./lab start"
-    assert not (local.state_folder("refused") / "whole").exists()

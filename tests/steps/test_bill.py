@@ -63,9 +63,9 @@ def action(bills: str, done: list[str]) -> Action:
         (["", "address"], {"hours": "0.5"}, "0.05"),
         (["instance"], {"pay_up_to": "0.37"}, "0.38"),
         # a disk of 30 GB, and a month of its snapshot: 30 * 0.05
-        (["instance"], {"cloud": "openstack"}, "0.39"),
-        (["", "snapshot"], {"cloud": "openstack"}, "1.89"),
-        (["", "snapshot"], {"cloud": "openstack", "pay_up_to": "1.88"}, "1.89"),
+        (["instance"], {"cloud": "openstack"}, "0.41"),
+        (["", "snapshot"], {"cloud": "openstack"}, "1.91"),
+        (["", "snapshot"], {"cloud": "openstack", "pay_up_to": "1.90"}, "1.91"),
     ],
 )
 def test_nothing_is_done_before_it_is_agreed_to(
@@ -93,7 +93,7 @@ def test_the_price_of_an_instance_that_is_there_is_its_own() -> None:
     [
         (["instance", "address"], True, {"pay_up_to": "0.38"}),
         (["instance", "address"], True, {"pay_up_to": 5}),
-        (["snapshot"], True, {"cloud": "openstack", "pay_up_to": "1.89"}),
+        (["snapshot"], True, {"cloud": "openstack", "pay_up_to": "1.91"}),
         (["", ""], True, {}),
         ([], True, {}),
         (["instance", "snapshot"], False, {}),
@@ -163,3 +163,16 @@ def test_money_is_exact() -> None:
     assert bill.planned(site(Account(), instance_type="t3.large")).total(Decimal("1")) == Decimal(
         "0.10"
     )
+
+
+def test_a_floating_ip_is_agreed_to_with_those_that_are_there() -> None:
+    further = tuple(
+        {"Tags": [{"Key": "osawslab:role", "Value": value}]}
+        for value in ("floating-address/172.16.20.102/192.168.20.5/", "lasting-address")
+    )
+    place = site(Account(), instance_type="t3.large")
+    place.read_ec2 = lambda: Facts(instance={"InstanceType": "t3.large"}, further=further)
+    with pytest.raises(PriceNotConfirmed) as caught:
+        bill.confirm(place, (action(bill.FLOATING, []),))
+    # 0.0832 + (2 + 1 + 1) * 0.005 + 8 * 0.08 / 720 an hour
+    assert caught.value.next == 'pay_up_to = "0.42"'

@@ -263,7 +263,7 @@ def test_what_is_left_in_another_region_goes_too(lab: Lab, monkeypatch: pytest.M
 
         two = replace(target, client=client)
         with monkeypatch.context() as patch:
-            patch.setattr("osawslab.reach.open_target", lambda _: two)
+            patch.setattr("osawslab.reach.place", lambda _: two)
             regions.note(target.keys, "eu-west-1")
             seen = {c.what: c.seen for c in lab.check("tear_down").checks}
             assert seen["elastic IP with the lab's tag in eu-west-1"].startswith("eipalloc-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,16 @@ from account import Account
 
 from osawslab import Lab
 from osawslab.aws.facts import Facts
-from osawslab.aws.visitors import OURS, granted, permissions, shut, shut_out, wanted
+from osawslab.aws.visitors import (
+    NOBODY,
+    OURS,
+    Mark,
+    granted,
+    permissions,
+    shut,
+    shut_out,
+    wanted,
+)
 from osawslab.errors import CannotReach, StepNotReady
 from osawslab.region import network
 from osawslab.settings import Settings
@@ -69,8 +79,13 @@ MINE, THEIRS = f"{HERE}/32", "192.0.2.9/32"
     ],
 )
 def test_what_is_lacking_is_let_in_and_only_our_own_is_taken_back(
-    rules: list[dict[str, Any]], settings: dict[str, Any], does: list[str]
+    rules: list[dict[str, Any]],
+    settings: dict[str, Any],
+    does: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where this lab's folder is
     asked: list[str] = []
     maker: Any = SimpleNamespace(
         authorize=lambda given: asked.append(f"authorize {len(given)}"),
@@ -156,7 +171,15 @@ def test_what_to_type_depends_on_who_has_chosen() -> None:
 
 def test_rules_are_read_as_they_were_written() -> None:
     rules = wanted(Settings(), MINE)
-    assert granted({"IpPermissions": permissions(rules)}) == dict.fromkeys(rules, True)
+    mark = Mark("0123abcd", "2026-09-07T22:30Z")
+    for given in (NOBODY, mark):
+        told = {"IpPermissions": permissions(rules, given)}
+        assert granted(told) == dict.fromkeys(rules, given)
+        [who] = told["IpPermissions"][0]["IpRanges"]
+        assert re.fullmatch(r"[\w .:/()#,@\[\]+=&;{}!$*-]{1,255}", who["Description"])
+    for foreign in ("", "osawslab ", "osawslab at home", "osawslab 0123abcd", "my osawslab"):
+        rule_ = {**rule(22), "IpRanges": [{"CidrIp": MINE, "Description": foreign}]}
+        assert [*granted({"IpPermissions": [rule_]}).values()] == [None]
 
 
 @pytest.mark.kernel
@@ -176,7 +199,10 @@ def test_our_address_has_changed_since_yesterday(
     assert set(granted(found)) == set(wanted(Settings(), THEIRS))
     assert lab.provision().ok
     [found] = ec2.describe_security_groups(GroupIds=[key])["SecurityGroups"]
-    assert granted(found) == dict.fromkeys(wanted(Settings(), MINE), True)
+    mark = granted(found)[wanted(Settings(), MINE)[0]]
+    assert mark is not None
+    assert mark.machine == visitors.machine(lab.folder)
+    assert granted(found) == dict.fromkeys(wanted(Settings(), MINE), mark)
     assert not lab.provision().changed
 
     # While the lab is there: what is not ours is let be, and what does not answer says why.

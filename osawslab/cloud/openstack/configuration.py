@@ -22,6 +22,7 @@ class About:
     datapath: str  # "netdev" (user space) or "system" (kernel)
     virtualization: str  # "kvm" or "qemu"
     dashboard: bool = False
+    cirros: bool = False
 
 
 def database(name: str, user: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osawslab.cloud.openstack import horizon, look
+from osawslab.cloud.openstack import cirros, horizon, look
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.parts import FOLDER, SECRETS, Part, parts
 from osawslab.cloud.openstack.services import CONFIGURED, PACKAGES, SERVICES
@@ -25,6 +25,7 @@ class Installed:
     disk: int  # bytes free
     missing: tuple[str, ...]  # packages
     units: Mapping[str, str]  # each service that was asked for -> "active", "failed", …, ""
+    since: Mapping[str, int]  # each of them -> when it started, seconds since 1970; 0 unknown
     stamps: Mapping[str, str]  # part -> what it was made from
     owner: str  # the instance that the secrets were made for
     secrets: str  # their digest, "" where there are none
@@ -41,6 +42,7 @@ class Installed:
             "system" if self.openvswitch_module else "netdev",
             "kvm" if self.kvm else "qemu",
             wants_dashboard(settings),
+            settings.cirros == "yes",
         )
 
     def done(self, part: Part, instance: str) -> bool:
@@ -58,7 +60,10 @@ class Installed:
 
     def lacking(self, settings: Settings, instance: str) -> tuple[Part, ...]:
         """List the parts to do: from the secrets on, whatever follows new secrets too."""
-        every = parts(self.about(settings), instance)
+        about = self.about(settings)
+        every = parts(about, instance)
+        if about.cirros:
+            every = (*every, cirros.part(about))
         anew = self.owner != instance
         return tuple(
             part for part in every if (anew and part.secret) or not self.done(part, instance)
@@ -82,4 +87,6 @@ def read(host: SshHost, settings: Settings) -> Installed:
         configured=list(CONFIGURED),
     )
     lists = {name: tuple(told[name]) for name in ("missing", "foreign")}
-    return Installed(**{**told, **lists})
+    units = {name: state for name, (state, _) in told["units"].items()}
+    since = {name: start for name, (_, start) in told["units"].items()}
+    return Installed(**{**told, **lists, "units": units, "since": since})

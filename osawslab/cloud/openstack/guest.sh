@@ -25,7 +25,7 @@ for program in /usr/sbin/dropbear /usr/bin/dropbearkey; do
 done
 number=0
 for name in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
-    failover net_failover virtio_net rng-core virtio-rng; do  # its SSH key waits for randomness
+    failover net_failover virtio_net rng-core virtio-rng virtio_blk; do  # a key waits for randomness
   file=$(find "$modules" -name "$name.ko*" | head -n 1)
   [ -n "$file" ] || continue  # built into this kernel
   target=root/modules/$number-$name.ko
@@ -73,7 +73,11 @@ done
 name=$(get hostname); hostname "${name%%.*}"
 chmod 700 /root /root/.ssh; chmod 600 /root/.ssh/authorized_keys
 key=/etc/dropbear/dropbear_ed25519_host_key
-dropbearkey -t ed25519 -f $key >/dev/null 2>&1
+tar xf /dev/vda -C / 2>/dev/null  # its disk holds its host key and nothing else
+if ! dropbearkey -y -f $key >/dev/null 2>&1; then
+  rm -f $key; dropbearkey -t ed25519 -f $key >/dev/null 2>&1
+  tar cf /dev/vda -C / etc/dropbear; sync
+fi
 echo "guest: host key $(dropbearkey -y -f $key | grep '^ssh-ed25519')"
 dropbear -r $key -E -s -p 22
 echo "guest: ready, $(hostname), $(cut -d' ' -f1 /proc/uptime) s"

@@ -41,10 +41,19 @@ def fields(path: str, separator: str) -> dict[str, str]:
     return {key.strip(): value.strip().strip('"') for key, _, value in pairs}
 
 
-def units(names: list[str]) -> dict[str, str]:
-    """Map systemd's units to their state: "active", "failed", …; "" where it does not answer."""
-    words = output("systemctl", "is-active", *names).split() if names else []
-    return dict(itertools.zip_longest(names, words[: len(names)], fillvalue=""))
+def units(names: list[str]) -> dict[str, tuple[str, int]]:
+    """Map systemd's units to their state: "active", "failed", …, and since when they run.
+
+    That is in seconds since 1970; a unit of which systemd says nothing is ("", 0).
+    """
+    about = ("-p", "ActiveState", "-p", "ActiveEnterTimestamp", "--timestamp=unix")
+    told = output("systemctl", "show", *about, *names).split("\n\n") if names else []
+    states = {}
+    for name, said in itertools.zip_longest(names, told[: len(names)], fillvalue=""):
+        known = dict(line.partition("=")[::2] for line in said.splitlines())
+        since = known.get("ActiveEnterTimestamp", "").removeprefix("@")
+        states[name] = known.get("ActiveState", ""), int(since) if since.isdigit() else 0
+    return states
 
 
 def opens(path: str) -> bool:

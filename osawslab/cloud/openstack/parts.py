@@ -299,14 +299,11 @@ def dashboard(about: About) -> Part:
 def forget() -> str:
     """Write what comes before an image is made: nothing of this host's own goes into it.
 
-    Instances of the image start what is configured anew for them first, and the rest then. Who has
-    not reported there yet must not count as alive for what was reported here.
+    Instances of the image start what is configured anew for them first, and the rest then.
     """
     return f"""systemctl stop {" ".join(OWN)} {horizon.SERVICE}
 systemctl -q disable {horizon.SERVICE} 2>/dev/null
 rm -f {READY}
-mariadb -e "UPDATE neutron.agents SET heartbeat_timestamp = '2000-01-01';
-  UPDATE nova.services SET last_seen_up = '2000-01-01'"
 echo INSTANCE=none > {SECRETS}
 cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
 rm -f {horizon.SECRET_KEY}

@@ -22,6 +22,14 @@ def unmake(cloud: Any, found: Project) -> Iterator[Deed]:
             network.remove_interface_from_router(found.router, subnet_id=found.tenant_subnet.id)
         network.delete_router(found.router)
 
+    for address in found.floating:
+        yield Deed(
+            "a floating IP goes",
+            f"openstack floating ip delete {address}",
+            lambda address=address: network.delete_ip(  # type: ignore[misc]
+                next(network.ips(floating_ip_address=address))
+            ),
+        )
     server_name = getattr(found.server, "name", "")
     port_name = getattr(found.port, "name", "")
     for what, why, command, do in (

@@ -1,0 +1,91 @@
+"""What a seat costs: memory beyond what all share, and time, while all learners work at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from osawslab.classroom import book, keeper, lesson, visit
+from osawslab.classroom.book import Book, Seat
+from osawslab.errors import LabError
+
+NAME = "bench"
+COUNTS = (1, 10, 50)
+CELL_SECONDS = 900.0
+SWAP = (
+    "from osawslab import Lab\nlab = Lab()\nlab.catch_up('verify')\nassert lab.check('swap_mac')\n"
+)
+
+
+def seats(counts: tuple[int, ...] = COUNTS) -> list[dict[str, Any]]:
+    """Measure classes of several sizes."""
+    return [measure(count) for count in counts]
+
+
+def measure(count: int) -> dict[str, Any]:
+    """Begin a class; have all learners open JupyterLab, and swap the MAC in a kernel, at once.
+
+    `bytes_per_seat` is what all processes of the class have in memory (PSS) with every lab,
+    JupyterLab and kernel running, less what is there once for all, over the seats;
+    `bytes_at_rest` the same before any learner has come. `seconds` is all of it, over the seats.
+    `ok`: every swap holds, and the trainer's table says so of every seat.
+    """
+    started = time.monotonic()
+    names = [f"{NAME}-{number:02d}" for number in range(1, count + 1)]
+    try:
+        begun = lesson.begin(NAME, names, [], "", None, lambda text: None)
+        kept = book.known(NAME)
+        rest = used(kept)
+        went: dict[str, bool] = {}
+
+        def work(seat: Seat) -> None:
+            try:
+                kernel = visit.api(seat, "kernels", "POST")["id"]
+                went[seat.name] = visit.cell(seat, kernel, SWAP, CELL_SECONDS)[0]
+            except LabError:
+                went[seat.name] = False
+
+        threads = [threading.Thread(target=work, args=(seat,)) for seat in kept.seats]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.monotonic() - started
+        rows = lesson.look(NAME).rows
+        right = all(
+            row.state == "open" and row.reached.step == "swap_mac" and row.reached.holds
+            for row in rows
+        )
+        busy = used(kept)
+        for seat in kept.seats:
+            keeper.ask(NAME, {"do": "stop", "seat": seat.name})
+        shared = used(kept)
+        return {
+            "seats": count,
+            "ok": begun.ok and right and all(went.values()) and len(rows) == count,
+            "bytes_per_seat": (busy - shared) // count,
+            "bytes_at_rest": (rest - shared) // count,
+            "seconds": round(seconds / count, 2),
+        }
+    finally:
+        if book.read(NAME):
+            lesson.end(NAME)
+
+
+def used(kept: Book) -> int:
+    """Sum the memory (PSS) of all processes of a class, in bytes."""
+    users = {seat.uid for seat in kept.seats}
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            uid = process.stat().st_uid
+            ours = b"osawslab.classroom.keeper" in words and kept.name.encode() in words
+            if uid in users or (ours and not uid):
+                lines = (process / "smaps_rollup").read_text().splitlines()
+                total += next(int(line.split()[1]) << 10 for line in lines if line[:4] == "Pss:")
+        except (OSError, StopIteration):  # it has ended meanwhile
+            continue
+    return total

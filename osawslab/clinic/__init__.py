@@ -1,0 +1,1 @@
+"""Diagnosis: why a path fails, read only."""

@@ -1,0 +1,169 @@
+"""Diagnosis: look once, walk the path, name the cause. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from osawslab.clinic import account as accounts
+from osawslab.clinic import inward, outside, router, servers, tenant, wire
+from osawslab.clinic.account import Account
+from osawslab.clinic.router import FAR
+from osawslab.clinic.seen import Said, Seen
+from osawslab.clinic.source import source
+from osawslab.clinic.station import Diagnosis, Station, explained, unseen
+from osawslab.clinic.walk import Walk
+from osawslab.errors import LabError
+
+# Asks EC2 about an instance: id, public address, MACs of its NICs, region.
+Books = Callable[[str, str, list[str], str], Account]
+# Connects to an address and port from here: what it said first. Raises OSError.
+Connect = Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Whose host it is, and the ways to it.
+
+    `look` runs the program on the host and gives what it printed; it raises LabError.
+    """
+
+    where: str
+    look: Callable[[str, dict[str, Any]], Any]
+    books: Books
+    connect: Connect
+    public: str = ""  # the address that we reach it at
+    instance: str = ""
+    named: str = ""  # the provider NIC, where the caller has named it
+    caller: str = ""  # where we come from, for a security group; "" where nobody knows
+    ours: bool = False  # our own lab: its group lets us in
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Look at a host and at AWS's books, and say what is wrong."""
+    began = time.monotonic()
+    try:
+        told = case.look(source(), {"outside": FAR})
+    except LabError as error:
+        return _unreached(case, error, began)
+    seen = Seen(told)
+    about = told["metadata"]
+    macs = sorted({port.permanent or port.mac for port in seen.host.values() if seen.real(port)})
+    books = case.books(
+        case.instance or about.get("instance", ""), case.public, macs, about.get("region", "")
+    )
+    stations = explained(walked(case, seen, books))
+    return Diagnosis(case.where, stations, time.monotonic() - began)
+
+
+def walked(case: Case, seen: Seen, books: Account) -> Iterator[Station]:
+    """Walk each router's path; where there is none, as far as there is one."""
+    walks = [
+        Walk(seen, books, each, gate, case.named)
+        for each in seen.routers
+        for gate in (each.gateways or (None,))
+    ]
+    last = [walk for walk in walks if walk.gate] or walks[:1] or [Walk(seen, books, None, None,
+                                                                      case.named)]  # fmt: skip
+    for at, walk in enumerate(last):
+        found = [
+            *inward.of_walk(walk, case.caller),
+            *wire.stations(walk),
+            *router.stations(walk),
+            *tenant.stations(walk),
+            *servers.stations(walk),
+        ]
+        for each in found:
+            if not at or each.key not in ("root", "openvswitch", "instance", "igw"):
+                yield each
+        yield from from_here(case, walk, any(each.failed for each in found))
+    yield from tenant.services(last[0])
+    yield from namespaces(last[0])
+
+
+def namespaces(walk: Walk) -> Iterator[Station]:
+    """Look whether there is a router at all, and whether one can be looked into."""
+    said = walk.seen.said("netns")
+    expected = "a namespace qrouter-… with a gateway port qg-…"
+    metadata = walk.seen.told["metadata"].get("error", "")
+    if metadata and not walk.account.nics:
+        yield unseen("registered", "what AWS has registered", "MACs and addresses of the ENIs",
+                     f"could not look: the metadata service says {metadata}")  # fmt: skip
+    if walk.router is None:
+        root = walk.seen.told["root"]
+        seen = f"none of {len(walk.seen.told['netns'])} namespaces"
+        systemd = walk.seen.told["systemd"]
+        if root or not walk.seen.told["netns"]:
+            yield Station("namespace", "the router's namespace", expected, seen, False, (said,),
+                          "sudo systemctl restart neutron-l3-agent" if systemd else "")  # fmt: skip
+        else:
+            yield unseen("namespace", "the router's namespace", expected,
+                         "could not look: not root", (said,))  # fmt: skip
+        return
+    asked = walk.seen.said(f"{walk.space}|links")
+    if asked.why_not:
+        yield unseen("namespace", f"the router {walk.space}", expected,
+                     f"could not look: {asked.why_not}", (asked,))  # fmt: skip
+    else:
+        yield Station("namespace", f"the router {walk.space}", expected, "there", True, (asked,))
+
+
+def from_here(case: Case, walk: Walk, failed: bool) -> Iterator[Station]:
+    """Try what is published, from where we are."""
+    if not walk.eni or not walk.gate:
+        return
+    publics = [public for public, own in walk.eni.leads.items() if own == walk.gate.own]
+    ports = [
+        int(rule.value("--dport")) for rule in walk.firewall.every("DNAT")
+        if rule.value("--dport").isdigit() and rule.value("-p") == "tcp"
+    ]  # fmt: skip
+    for public in publics[:1]:
+        for port in ports[:2]:
+            command = f"nc -w 2 {public} {port}"
+            what, expected = f"{public}:{port} answers from here", "a connection"
+            if failed:
+                yield unseen("outside", what, expected, "not tried: a station before it fails")
+                continue
+            try:
+                said = Said(command, 0, case.connect(public, port), "")
+            except OSError as error:
+                said = Said(command, 1, "", str(error) or type(error).__name__)
+            inside = any(
+                each.status == 0 for _, each in walk.tried("server")
+            )  # what answers the router, and not us
+            if said.status and inside and not case.ours:
+                yield unseen(
+                    "outside", what, expected,
+                    f"{said.err}; whether the security group lets us in is not known", (said,),
+                )  # fmt: skip
+            else:
+                yield Station("outside", what, expected, said.out or said.err or "connected",
+                              not said.status, (said,))  # fmt: skip
+
+
+def _unreached(case: Case, error: LabError, began: float) -> Diagnosis:
+    """Say what AWS's books tell of a host that does not answer."""
+    books = case.books(case.instance, case.public, [], "")
+    nics = books.nics
+    eni = next((nic for nic in nics if case.public in nic.leads), nics[0] if nics else None)
+    own = eni.leads.get(case.public, eni.addresses[0]) if eni and eni.addresses else ""
+    found = list(outside.stations(books, eni, [22], own, len(nics), caller=case.caller))
+    said = Said(f"ssh {case.where}", 255, "", error.seen or error.what)
+    found.append(
+        Station("root", "the way in", "it answers on SSH", f"{error.what}: {error.seen}", False,
+                (said,), error.next)
+    )  # fmt: skip
+    found += [
+        unseen(key, what, expected, "could not look: the host does not answer")
+        for key, what, expected in (
+            ("nic", "the provider NIC", "up"), ("namespace", "the router", "there"),
+        )
+    ]  # fmt: skip
+    return Diagnosis(case.where, explained(found), time.monotonic() - began)
+
+
+def nobody(why: str = accounts.NONE) -> Books:
+    """Give the books of somebody who has no credentials."""
+    return lambda *_: Account(why)

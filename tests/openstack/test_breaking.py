@@ -1,0 +1,26 @@
+"""Faults on the real cloud: its own ones, and a few of those that any cloud can have."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from osawslab import Lab, confusion
+from osawslab.faults.catalogue import FAULTS
+from osawslab.faults.fault import ANY
+
+OWN = [name for name, each in FAULTS.items() if each.clouds == ("openstack",)]
+SHARED = [name for name, each in FAULTS.items() if each.clouds == ANY and each.bridge != "linux"]
+SOME = random.Random(1).sample(SHARED, 4)
+
+
+@pytest.mark.parametrize("name", [*OWN, *SOME])
+def test_it_is_named_first_mended_as_printed_and_undone(name: str, toured: Lab) -> None:
+    for step in toured.steps:
+        assert toured.run(step).ok
+    found = confusion.single(toured, FAULTS[name])
+    assert "error" not in found
+    assert (found["changed"], found["named_first"], found["mended"], found["undone"]) == (
+        True, True, True, True,
+    ), found  # fmt: skip

@@ -1,0 +1,75 @@
+"""Every fault alone, 30 seeded pairs, and labs that nobody broke: what the diagnosis names."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osawslab import confusion
+from osawslab.clinic.station import ORDER
+from osawslab.faults.catalogue import FAULTS
+
+PAIRS = 30
+SEED = 1
+COMMITTED = Path(__file__).with_name("confusion.json")
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> dict[str, list[Any]]:
+    return confusion.measure(random.Random(SEED).sample(confusion.pairs(), PAIRS))
+
+
+@pytest.mark.kernel
+def test_every_fault_is_a_change_named_first_mended_and_undone(found: dict[str, list[Any]]) -> None:
+    wrong = [
+        each for each in found["faults"]
+        if not (each["changed"] and each["named_first"] and each["mended"] and each["undone"])
+    ]  # fmt: skip
+    assert wrong == []
+    able = {each.name for each in FAULTS.values() if "handbuilt" in each.clouds}
+    assert {each["fault"] for each in found["faults"]} == able
+    assert [each["fault"] for each in found["faults"] if each["commands"] > 1] in ([], [AGAIN])
+
+
+AGAIN = confusion.AGAIN
+
+
+@pytest.mark.kernel
+def test_of_two_faults_the_other_is_named_when_the_first_is_mended(
+    found: dict[str, list[Any]],
+) -> None:
+    assert len(found["pairs"]) == PAIRS
+    assert [each for each in found["pairs"] if not each["named"]] == []
+
+
+@pytest.mark.kernel
+def test_nothing_is_found_on_a_sound_lab_of_any_strategy(found: dict[str, list[Any]]) -> None:
+    assert found["healthy_findings"] == []
+
+
+def test_the_catalogue_covers_the_path() -> None:
+    assert len(FAULTS) >= 25
+    assert {each.station for each in FAULTS.values()} <= set(ORDER)
+    assert len({each.station for each in FAULTS.values()}) >= 25
+    for one, two in confusion.pairs():
+        assert two.goes_with(one)
+        assert one.station != two.station or not one.touches & two.touches
+
+
+def test_the_committed_matrix_has_every_fault_and_nothing_wrong() -> None:
+    told = json.loads(COMMITTED.read_text())["diagnosis"]
+    able = {each.name for each in FAULTS.values() if "handbuilt" in each.clouds}
+    assert {each["fault"] for each in told["faults"]} == able
+    assert all(each["named_first"] and each["mended"] for each in told["faults"])
+    assert told["healthy_findings"] == []
+    assert all(each["named"] for each in told["pairs"])
+
+
+def test_facts_are_without_counters_and_empty_tables() -> None:
+    saved = "# at noon\n*filter\n:INPUT ACCEPT [3:99]\nCOMMIT\n*nat"
+    saved += "\n:OUTPUT ACCEPT [1:2]\n-A OUTPUT -j x\n"
+    assert confusion.rules(saved) == {"nat": [":OUTPUT ACCEPT", "-A OUTPUT -j x"]}
