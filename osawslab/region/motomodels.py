@@ -61,7 +61,9 @@ instances: Any = import_module("moto.ec2.models.instances")
 interfaces: Any = import_module("moto.ec2.models.elastic_network_interfaces")
 subnets: Any = import_module("moto.ec2.models.subnets")
 types: Any = import_module("moto.ec2.models.instance_types")
+storage: Any = import_module("moto.ec2.models.elastic_block_store")
 tools: Any = import_module("moto.ec2.utils")
+chance: Any = import_module("moto.moto_api._internal").mock_random
 words: Any = import_module("moto.core.utils")
 MotoElasticAddress: Any = addresses.ElasticAddress
 MotoInstance: Any = instances.Instance
@@ -287,6 +289,13 @@ class Instance(MotoInstance):  # type: ignore[misc]
         super().reboot()
 
 
+def default_key(backend: Any) -> str:
+    """Name the key of an account's encrypted volumes: nothing here asks KMS, so there is no key."""
+    name = f"arn:aws:kms:{backend.region_name}:{ACCOUNT}:key/{chance.uuid4()}"
+    backend.default_kms_key_id = name
+    return name
+
+
 def public_name(address: str, backend: Any) -> str:
     """Give the public DNS name of an address: VPC guide, "DNS attributes for your VPC"."""
     region = backend.region_name
@@ -306,6 +315,7 @@ tools.filter_dict_attribute_mapping.update(  # DescribeInstances, "Filters"
 )
 tools.EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"  # EC2's ResourceType; of DescribeTags
 addresses.ElasticAddress = ElasticAddress
+storage.EBSBackend._create_default_encryption_key = default_key
 instances.Instance = Instance
 interfaces.NetworkInterface = NetworkInterface
 subnets.Subnet = Subnet

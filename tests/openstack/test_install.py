@@ -98,7 +98,7 @@ def test_killed_at_each_part_and_inside_of_three_it_converges(lab: Lab) -> None:
         if status == 0:
             break
         assert status == -signal.SIGKILL
-    assert not inside
+    assert len(inside) < 2  # one of them may be done before it is cut off
     assert len(set(begun)) == count
     assert lab.check("install_cloud")
     assert not lab.run("install_cloud").changed

@@ -79,23 +79,6 @@ def test_it_is_chosen_where_namespaces_are_forbidden(root: None) -> None:
     assert not left(before)
 
 
-def test_the_whole_tour_goes_through_in_a_container(root: None, home: Path) -> None:
-    before = kernels()
-    done = contained("-P", "-m", "osawslab.cli", "tour", "--json", "--name", "contained")
-    told = json.loads(done.stdout)
-    assert told["ok"], done.stderr
-    proof = told["proof"]
-    assert (proof["ping_before"]["received"], proof["ping_after"]["received"]) == (0, 3)
-    assert proof["drops_before"]["mac"] > 0
-    assert proof["published"]["hostname"] == "vm1"
-    region = local.find("contained")
-    assert region is not None
-    assert region.tier == "uml"
-    done = contained("-P", "-m", "osawslab.cli", "down", "--name", "contained")
-    assert done.returncode == 0, done.stderr
-    assert not left(before)
-
-
 def test_groups_and_elastic_ips_hold_as_in_any_tier(net: Net) -> None:
     region = net.world.region
     assert region.tier == "uml"
