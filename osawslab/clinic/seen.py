@@ -16,6 +16,7 @@ from typing import Any
 
 GATEWAY, INNER = "qg-", "qr-"
 TUNNELS = ("vxlan", "gre", "geneve")
+OF_TUNNELS = "patch-int"  # a port of the bridge that gets tunnels: Neutron's tun_peer_patch_port
 
 
 class Name(str):

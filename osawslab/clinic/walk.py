@@ -9,7 +9,7 @@ from functools import cached_property
 
 from osawslab.clinic.account import Account
 from osawslab.clinic.firewall import Firewall, read
-from osawslab.clinic.seen import TUNNELS, Nic, Port, Router, Said, Seen
+from osawslab.clinic.seen import OF_TUNNELS, TUNNELS, Nic, Port, Router, Said, Seen
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Walk:
         holds = self.bridge_of(self.nic) if self.nic else ""
         plain = [
             name for name, ports in switch.bridges.items()
-            if not any(switch.types.get(port) in TUNNELS for port in ports)
+            if not any(switch.types.get(port) in TUNNELS or port == OF_TUNNELS for port in ports)
         ]  # fmt: skip
         ends = [
             switch.of(switch.peers[port])

@@ -104,6 +104,42 @@ def test_a_strangers_sound_host_has_no_finding() -> None:
     assert found._repr_html_()
 
 
+def switched() -> dict[str, Any]:
+    """Build the answers of an Open vSwitch whose patch cable to the provider bridge is gone."""
+    bridges = {"br-int": ["qg-x", "patch-tun"], "br-tun": ["patch-int"], "br-ex": ["ens6"]}
+    peers = {"patch-tun": "patch-int", "patch-int": "patch-tun"}
+    none: list[Any] = ["set", []]
+    ports = [port for each in bridges.values() for port in each]
+    return {
+        "ovs|version": said("ovs-vswitchd (Open vSwitch) 3.1.0"),
+        "ovs|bridges": said({"data": [
+            [name, ["set", [["uuid", each] for each in held]], "system", "secure", ["map", []]]
+            for name, held in bridges.items()
+        ]}),
+        "ovs|ports": said({"data": [[["uuid", each], each, none, none] for each in ports]}),
+        "ovs|interfaces": said({"data": [
+            [each, "patch" if each in peers else "",
+             ["map", [["peer", peers[each]]] if each in peers else []], 1, none, ["map", []]]
+            for each in ports
+        ]}),
+    }  # fmt: skip
+
+
+def test_the_bridge_of_tunnels_is_not_the_nics_even_where_no_other_is_joined() -> None:
+    facts = told(said={**switched(), f"{ROUTER}|out": said("2 packets transmitted, 0 received")})
+    for where in ("|links", "|again"):
+        rows = [
+            each for each in json.loads(facts["said"][where]["out"]) if each["ifname"] != "tapx"
+        ]
+        rows = [{**each, "master": "ovs-system"} if each.get("master") else each for each in rows]
+        facts["said"][where] = said(rows)
+    found = look(facts)
+    assert found.cause is not None
+    assert found.cause.key == "patch", found.text
+    assert "br-int and br-ex" in found.cause.what
+    assert "br-tun" not in found.cause.mend
+
+
 UNITS = (
     "Id=neutron-l3-agent.service\nLoadState=loaded\nActiveState=failed\nUnitFileState=enabled\n"
     "Type=simple\n\nId=nova-compute.service\nLoadState=loaded\nActiveState=inactive\n"
