@@ -44,7 +44,7 @@ HEALTHY: Mapping[str, Mapping[str, str]] = {
     "mac-nat": {"bridge": "openvswitch", "instance_type": "t3.large", "strategy": "mac-nat"},
 }
 # What the steps' facts do not have: rules of routing, fixed neighbours and FDB entries, tables of
-# nftables that are not iptables', programs in the VM and at the NIC.
+# nftables that are not iptables', programs in the VM and at the NIC, and OpenStack's.
 REST = """
 for n in {spaces}; do ip -n $n rule; ip -n $n neigh show nud permanent
   ip netns exec $n nft list tables | grep -v 'table ip '
@@ -52,6 +52,8 @@ for n in {spaces}; do ip -n $n rule; ip -n $n neigh show nud permanent
   done | sort -u; done
 for b in $(ovs-vsctl list-br 2>/dev/null); do ovs-appctl fdb/show $b | grep static; done
 ovs-vsctl -f csv --columns=name,options find interface type=patch 2>/dev/null | sort
+systemctl is-active neutron-l3-agent neutron-openvswitch-agent nova-compute 2>/dev/null
+for p in $(pgrep qemu-system); do grep ^State:.T /proc/$p/status; done
 pgrep -fc '^sh -c while'; true
 """
 Item = TypeVar("Item")

@@ -166,7 +166,7 @@ def host() -> dict[str, list[str]]:
         "ovs|version": ["ovs-appctl", "-T", "3", "version"],
         "packets": ["cat", "/proc/net/packet"],
         "netns": ["ip", "-j", "netns", "list"],
-        "units": ["systemctl", "show", f"--property={SHOWN}", *UNITS],
+        "units": ["systemctl", "show", "--all", f"--property={SHOWN}", *UNITS],
         "nmcli": ["nmcli", "-t", "-f", "DEVICE,STATE,CONNECTION", "device"],
     }  # fmt: skip
 
@@ -189,13 +189,14 @@ def processes(names: list[str]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: int(str(each["pid"])))
 
 
-def stopped() -> list[int]:
-    """List the processes that were stopped, as by Ctrl-Z (proc(5): state T)."""
-    found = []
+def stopped() -> dict[str, list[str]]:
+    """Map the processes that were stopped, as by Ctrl-Z (proc(5): state T), to MACs they name."""
+    found = {}
     for path in glob.glob("/proc/[0-9]*/stat"):
         if re.search(r"\) [Tt] ", read(path)):
-            found.append(int(path.split("/")[2]))
-    return sorted(found)
+            words = read(path.replace("/stat", "/cmdline"))
+            found[path.split("/")[2]] = re.findall(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", words)
+    return dict(sorted(found.items()))
 
 
 def configured() -> dict[str, str]:

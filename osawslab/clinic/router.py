@@ -209,8 +209,11 @@ def journeys(walk: Walk, gate: Port) -> Iterator[tuple[str, Packet, tuple[tuple[
     if guest:
         yield (f"from {guest} out", Packet(guest, FAR, inner, gate.name),
                (*PREROUTING, *FORWARD, ("mangle", "POSTROUTING")))  # fmt: skip
+        back = Packet(FAR, gate.own, gate.name, state="ESTABLISHED")  # its SNAT is undone then
+        mark = walk.firewall.passes(back, *PREROUTING[:2]).packet.mark
         yield (f"the answer to {guest}",
-               Packet(FAR, guest, gate.name, inner, state="ESTABLISHED"), FORWARD)  # fmt: skip
+               Packet(FAR, guest, gate.name, inner, state="ESTABLISHED", mark=mark),
+               FORWARD)  # fmt: skip
     yield "the router's own out", Packet(gate.own, FAR, "", gate.name), SENT
     yield ("the answer to the router", Packet(FAR, gate.own, gate.name, state="ESTABLISHED"),
            (*PREROUTING[:2], *TAKEN))  # fmt: skip

@@ -79,4 +79,4 @@ def stopped(walk: Walk, guest: Guest | None, port: str) -> list[str]:
         pid for line in lines if re.search(rf":{port}\s", line)
         for pid in re.findall(r"pid=(\d+)", line)
     ]  # fmt: skip
-    return [pid for pid in pids if int(pid) in walk.seen.told.get("stopped", ())]
+    return [pid for pid in pids if pid in walk.seen.told.get("stopped", ())]

@@ -275,6 +275,10 @@ def answers(walk: Walk, guest: Guest) -> Iterator[Station]:
                 mac = row.get("lladdr", "")
                 told = f"its MAC is {mac}" if mac else "nor does it tell its MAC"
                 seen = f"no answer; {told}"
+                for pid, macs in walk.seen.told.get("stopped", {}).items():
+                    if key == "guest" and macs and mac in (*macs, ""):
+                        seen = f"{seen}; its hypervisor, process {pid}, is stopped"
+                        mend = f"sudo kill -CONT {pid}"
             yield Station(key, f"the VM {guest.address} {what}", "answered", seen, ok,
                           (said, walk.seen.said(f"{walk.space}|neighbours")), mend)  # fmt: skip
 

@@ -15,6 +15,11 @@ SHARED = [name for name, each in FAULTS.items() if each.clouds == ANY and each.b
 SOME = random.Random(1).sample(SHARED, 4)
 
 
+def test_a_sound_lab_has_no_finding(toured: Lab) -> None:
+    found = toured.diagnose()
+    assert found.ok, found.text
+
+
 @pytest.mark.parametrize("name", [*OWN, *SOME])
 def test_it_is_named_first_mended_as_printed_and_undone(name: str, toured: Lab) -> None:
     for step in toured.steps:
