@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 GUESTS = 8  # VMs that are tried
+PING = ("ping", "-n", "-w", "2", "-i", "0.2")  # until there are as many answers as `-c` wants
 BANNER = """
 import socket,sys
 s=socket.create_connection((sys.argv[1],int(sys.argv[2])),1)
@@ -45,9 +46,9 @@ def trials(spaces: list[str], seen: dict[str, Any], outside: str) -> dict[str, l
         if not gates and not inner:
             continue
         enter = ["ip", "netns", "exec", name]
-        ping = [*enter, "ping", "-n", "-W", "1"]
+        ping = [*enter, *PING]
         rules = seen[f"{name}|iptables"]["out"]
-        asked[f"{name}|out"] = [*ping, "-c", "2", "-i", "0.2", outside]
+        asked[f"{name}|out"] = [*ping, "-c", "2", outside]
         targets = re.findall(r"--to-destination ([0-9.]+)(?::(\d+))?", rules)
         guests = [address for address, _ in targets]
         for each in inner:

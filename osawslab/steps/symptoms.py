@@ -16,7 +16,8 @@ from osawslab.steps import publish_vm, work
 from osawslab.steps.site import Site
 from osawslab.steps.work import Ground
 
-PINGS = 2
+PINGS = 2  # answers
+PING_SECONDS = 3  # for them to come
 BYTES = 60_000  # more than a packet or two: what is too large for the way never arrives
 SECONDS = 4  # for them to arrive
 UNKNOWN = "not tried: the instance does not answer"
@@ -64,8 +65,9 @@ def _pings(site: Site, ground: Ground, count: int) -> list[str]:
     """Ping from the router, and from the VM where it is a namespace: all at once."""
     called, far = ground.cloud.names, site.settings.ping_address
     spaces = [called.router_netns, called.vm_netns][:count]
+    how = f"ping -n -c {PINGS} -i 0.2 -w {PING_SECONDS} {far}"
     ping = " & ".join(
-        f"(ip netns exec {space} ping -n -c {PINGS} -i 0.2 -W 1 {far} 2>&1 | sed 's/^/{at}:/')"
+        f"(ip netns exec {space} {how} 2>&1 | sed 's/^/{at}:/')"
         for at, space in enumerate(spaces)
     )
     said = ground.host.run(f"{ping} & wait")
