@@ -67,8 +67,7 @@ def _pings(site: Site, ground: Ground, count: int) -> list[str]:
     spaces = [called.router_netns, called.vm_netns][:count]
     how = f"ping -n -c {PINGS} -i 0.2 -w {PING_SECONDS} {far}"
     ping = " & ".join(
-        f"(ip netns exec {space} {how} 2>&1 | sed 's/^/{at}:/')"
-        for at, space in enumerate(spaces)
+        f"(ip netns exec {space} {how} 2>&1 | sed 's/^/{at}:/')" for at, space in enumerate(spaces)
     )
     said = ground.host.run(f"{ping} & wait")
     found = []
