@@ -100,8 +100,8 @@ class Maker:
         )
         self.ids["gateway"] = made["InternetGateway"]["InternetGatewayId"]
 
-    def route(self) -> None:
-        """Lead 0.0.0.0/0 of the VPC's main route table to the gateway."""
+    def route(self, instead: bool = False) -> None:
+        """Lead 0.0.0.0/0 of the VPC's main route table to the gateway, `instead` of elsewhere."""
         main = [
             {"Name": "vpc-id", "Values": [self.ids["vpc"]]},
             {"Name": "association.main", "Values": ["true"]},
@@ -111,7 +111,8 @@ class Maker:
         )
         if not found:
             raise StepFailed("EC2 does not show the VPC's route table yet", next="lab.provision()")
-        self.ec2.create_route(
+        call = self.ec2.replace_route if instead else self.ec2.create_route
+        call(
             RouteTableId=found[0]["RouteTableId"],
             DestinationCidrBlock="0.0.0.0/0",
             GatewayId=self.ids["gateway"],
@@ -332,5 +333,5 @@ class Maker:
             AllocationId=self.ids[f"{role} address"],
             NetworkInterfaceId=self.ids[f"{role} nic"],
             PrivateIpAddress=private,
-            AllowReassociation=False,
+            AllowReassociation=True,  # it is this lab's own, wherever it leads now
         )

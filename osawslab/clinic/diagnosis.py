@@ -114,33 +114,34 @@ def from_here(case: Case, walk: Walk, failed: bool) -> Iterator[Station]:
     """Try what is published, from where we are."""
     if not walk.eni or not walk.gate:
         return
-    publics = [public for public, own in walk.eni.leads.items() if own == walk.gate.own]
-    ports = [
-        int(rule.value("--dport")) for rule in walk.firewall.every("DNAT")
+    tries = {
+        (public, int(rule.value("--dport"))): None
+        for rule in walk.firewall.every("DNAT")
         if rule.value("--dport").isdigit() and rule.value("-p") == "tcp"
-    ]  # fmt: skip
-    for public in publics[:1]:
-        for port in ports[:2]:
-            command = f"nc -w 2 {public} {port}"
-            what, expected = f"{public}:{port} answers from here", "a connection"
-            if failed:
-                yield unseen("outside", what, expected, "not tried: a station before it fails")
-                continue
-            try:
-                said = Said(command, 0, case.connect(public, port), "")
-            except OSError as error:
-                said = Said(command, 1, "", str(error) or type(error).__name__)
-            inside = any(
-                each.status == 0 for _, each in walk.tried("server")
-            )  # what answers the router, and not us
-            if said.status and inside and not case.ours:
-                yield unseen(
-                    "outside", what, expected,
-                    f"{said.err}; whether the security group lets us in is not known", (said,),
-                )  # fmt: skip
-            else:
-                yield Station("outside", what, expected, said.out or said.err or "connected",
-                              not said.status, (said,))  # fmt: skip
+        for public, own in walk.eni.leads.items()
+        if own == (rule.value("-d").partition("/")[0] or walk.gate.own)
+    }
+    for public, port in list(tries)[:3]:
+        command = f"nc -w 2 {public} {port}"
+        what, expected = f"{public}:{port} answers from here", "a connection"
+        if failed:
+            yield unseen("outside", what, expected, "not tried: a station before it fails")
+            continue
+        try:
+            said = Said(command, 0, case.connect(public, port), "")
+        except OSError as error:
+            said = Said(command, 1, "", str(error) or type(error).__name__)
+        inside = any(
+            each.status == 0 for _, each in walk.tried("server")
+        )  # what answers the router, and not us
+        if said.status and inside and not case.ours:
+            yield unseen(
+                "outside", what, expected,
+                f"{said.err}; whether the security group lets us in is not known", (said,),
+            )  # fmt: skip
+        else:
+            yield Station("outside", what, expected, said.out or said.err or "connected",
+                          not said.status, (said,))  # fmt: skip
 
 
 def _unreached(case: Case, error: LabError, began: float) -> Diagnosis:

@@ -25,8 +25,15 @@ def of_walk(walk: Walk, caller: str) -> Iterator[Station]:
         for port in walk.router.inner:
             plain += [str(IPv4Network(f"{a}/{n}", strict=False)) for a, n in port.addresses]
     plain += untranslated(walk)
+    own = walk.to_be if walk.floats_only else walk.gate.own if walk.gate else ""
+    taken = [
+        a for router in walk.seen.routers for port in router.gateways for a, _ in port.addresses
+    ]
+    led = [rule.value("-d").partition("/")[0] for rule in walk.firewall.every("DNAT")]
     yield from stations(
-        walk.account, walk.eni, ports, walk.gate.own if walk.gate else "", len(walk.nics),
+        walk.account, walk.eni, ports,
+        [own, *sorted({each for each in led if each in taken and each != own})], len(walk.nics),
+        taken=taken,
         untranslated=plain, pings=walk.pings, caller=caller,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from osawslab.clinic.hear import Ear
-from osawslab.clinic.tries import parsed, traces, trials
+from osawslab.clinic.tries import parsed, silent, traces, trials
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOOLS = ("ip", "bridge", "ovs-vsctl", "ovs-appctl", "iptables-save", "nft", "ping", "tc", "ss")
@@ -205,7 +205,8 @@ def configured() -> dict[str, str]:
     for pattern in ("/etc/network/interfaces", "/etc/network/interfaces.d/*",
                     "/etc/netplan/*.yaml", "/run/systemd/netif/links/*",
                     "/run/systemd/netif/leases/*",
-                    "/etc/sysconfig/network-scripts/ifcfg-*"):  # fmt: skip
+                    "/etc/sysconfig/network-scripts/ifcfg-*",
+                    "/var/lib/neutron/dhcp/*/opts"):  # fmt: skip
         for path in sorted(glob.glob(pattern))[:40]:
             lines = read(path).splitlines()
             kept = [each for each in lines if not re.search("pass|psk|secret|key", each, re.I)]
@@ -229,7 +230,9 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         told = about.result()
     names = [link["ifname"] for link in parsed(seen["|links"]) if link.get("ifname") != "lo"]
     ear = Ear()
-    tried = ask({**trials(spaces, seen, given["outside"]), **traces(seen, spaces)})
+    asked = trials(spaces, seen, given["outside"])
+    tried = ask({**asked, **traces(seen, spaces)})
+    tried.update(ask({key: asked[key] for key in silent(tried)}))
     after: dict[str, list[str]] = {"fdb": ["bridge", "-j", "fdb", "show"]}
     for name in spaces:
         ip = ["ip", "-n", name] if name else ["ip"]

@@ -30,17 +30,19 @@ def stations(
     account: Account,
     eni: Nic | None,
     ports: Sequence[int],
-    own: str,
+    own: Sequence[str],
     nics: int,
     *,
+    taken: Sequence[str] = (),
     untranslated: Sequence[str] = (),
     pings: bool = True,
     caller: str = "",
 ) -> Iterator[Station]:
-    """Look at what AWS's books say of the way to an ENI and its address `own`.
+    """Look at what AWS's books say of the way to an ENI and its addresses `own`.
 
-    `ports` are the TCP ports that are published; `nics` counts the ENIs that are attached;
-    `untranslated` are networks whose addresses leave as they are.
+    The first is the router's. `taken` are those that routers have; `ports` are the TCP ports that
+    are published; `nics` counts the ENIs that are attached; `untranslated` are networks whose
+    addresses leave as they are.
     """  # fmt: skip
     if account.why or account.instance is None:
         for key, (what, expected) in WHAT.items():
@@ -58,7 +60,9 @@ def stations(
             yield from acl(account, eni, ports, pings)
             yield from group(account, eni, ports, caller)
             yield from check(account, eni, untranslated)
-    yield from address(account, eni, own)
+    for at, each in enumerate(own):
+        if not at or (eni and each in eni.addresses):
+            yield from address(account, eni, each, [one for one in taken if one != each], not at)
 
 
 def said(account: Account, call: str) -> Said:
@@ -286,14 +290,17 @@ def check(account: Account, eni: Nic, untranslated: Sequence[str]) -> Iterator[S
     )  # fmt: skip
 
 
-def address(account: Account, eni: Nic | None, own: str) -> Iterator[Station]:
-    """Look whether an Elastic IP leads to the address."""
+def address(
+    account: Account, eni: Nic | None, own: str, taken: Sequence[str] = (), first: bool = True
+) -> Iterator[Station]:
+    """Look whether an Elastic IP leads to the address; those that lead to `taken` ones stay."""
     if eni is None:
         yield unseen("eip", "the Elastic IP", "leads to the gateway port", "no ENI is known")
         return
     wanted = own if own in eni.addresses else (eni.addresses[0] if eni.addresses else "")
     leads = [public for public, private in eni.leads.items() if private == wanted]
-    elsewhere = {public: private for public, private in eni.leads.items() if private != wanted}
+    elsewhere = {public: private for public, private in eni.leads.items() 
+                 if private != wanted and private not in taken}  # fmt: skip
     evidence = said(account, "addresses") if not account.why else Said(
         f"curl http://169.254.169.254/latest/meta-data/network/interfaces/macs/{eni.mac}"
         "/ipv4-associations/", 0, str(dict(eni.leads)), "")  # fmt: skip
@@ -313,7 +320,8 @@ def address(account: Account, eni: Nic | None, own: str) -> Iterator[Station]:
         which = '"$(aws ec2 allocate-address --domain vpc --query AllocationId --output text)"'
     told = ", ".join(f"{public} leads to {private}" for public, private in eni.leads.items())
     yield Station(
-        "eip", "the Elastic IP", f"one leads to {wanted}", told or "none", bool(leads), (evidence,),
+        "eip", "the Elastic IP" if first else f"the Elastic IP of {wanted}",
+        f"one leads to {wanted}", told or "none", bool(leads), (evidence,),
         f"aws ec2 associate-address --network-interface-id {eni.id} --private-ip-address {wanted}"
         f" --allocation-id {which}",
     )  # fmt: skip

@@ -16,6 +16,7 @@ PREROUTING = (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("nat", "PREROUTI
 FORWARD = (("mangle", "FORWARD"), ("filter", "FORWARD"))
 POSTROUTING = (("mangle", "POSTROUTING"), ("nat", "POSTROUTING"))
 SENT = (("raw", "OUTPUT"), ("mangle", "OUTPUT"), ("nat", "OUTPUT"), ("filter", "OUTPUT"))
+BOTTOM = '-m comment --comment "Perform source NAT on outgoing traffic." '
 HOOKS = ("prerouting", "forward", "postrouting")  # of nftables: what is passed on goes by them
 TAKEN = (("mangle", "INPUT"), ("filter", "INPUT"))
 IPTABLES = ("filter", "nat", "mangle", "raw", "security")  # the tables that iptables-nft makes
@@ -148,7 +149,7 @@ def translation(walk: Walk, gate: Port) -> Iterator[Station]:
     if not guest or not gate.own:
         return
     wall = walk.firewall
-    own = [address for address, _ in gate.addresses]
+    own = sorted((each for each, _ in gate.addresses), key=lambda each: each != gate.own)
 
     def end(firewall: Firewall) -> Outcome:
         started = firewall.passes(Packet(guest, FAR, inner), *PREROUTING)
@@ -186,9 +187,12 @@ def added(walk: Walk, gate: Port, end: object) -> str:
     called = {rule.value("-j") for rules in wall.rules.values() for rule in rules}
     for table, lone in wall.rules:
         if table == "nat" and lone not in called and wall.policies.get((table, lone)) == "-":
-            jump = wall.with_rule(Rule("nat", "POSTROUTING", 0, f"-A POSTROUTING -j {lone}"))
-            if end(jump).packet.src == gate.own:
-                return f"{walk.enter} iptables -t nat -A POSTROUTING -j {shlex.quote(lone)}"
+            bottoms = [name for at, name in wall.policies if (at, name[-7:]) == ("nat", "-bottom")]
+            for name in (*bottoms, "POSTROUTING"):  # Neutron jumps at the bottom, and says why
+                words = f"-A {name} " + (BOTTOM if name in bottoms else "")
+                jump = wall.with_rule(Rule("nat", name, 0, f"{words}-j {lone}"))
+                if end(jump).packet.src == gate.own:
+                    return f"{walk.enter} iptables -t nat {words}-j {shlex.quote(lone)}"
     words = f"-o {gate.name} -j SNAT --to-source {gate.own}"
     for name, number in ((chain, 0), ("POSTROUTING", 0), ("POSTROUTING", 1)):
         if ("nat", name) not in walk.firewall.policies:

@@ -79,8 +79,9 @@ class Port:
 
     @property
     def own(self) -> str:
-        """Give its first address, "" for none."""
-        return self.addresses[0][0] if self.addresses else ""
+        """Give its first address that is of a network; a floating IP is /32. "" for none."""
+        rest = self.addresses[0][0] if self.addresses else ""
+        return next((address for address, length in self.addresses if length < 32), rest)
 
     def has(self, address: str) -> bool:
         """Say whether an address is in one of its networks."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from osawslab.clinic.bridges import DEAD
 from osawslab.clinic.firewall import Rule, typed
-from osawslab.clinic.seen import Port, Said
+from osawslab.clinic.seen import Port, Said, network
 from osawslab.clinic.station import Station, unseen
 from osawslab.clinic.walk import Guest, Walk, received, replug
 from osawslab.clinic.wire import queue
@@ -103,6 +104,12 @@ def one(walk: Walk, gate: Port, rule: Rule, ours: list[str], said: Said) -> Iter
             wrong = f"nobody listens on {target}:{to}, but on port {min(found)}"
             line = line.replace(f"--to-destination {target}:{to}",
                                 f"--to-destination {target}:{min(found)}")  # fmt: skip
+    if not wrong and to and guest and not guest.port and refused(walk, target, to):
+        shells = [said for parts, said in walk.tried("shell") if parts == (target,)]
+        if any("SSH-" in each.out for each in shells):
+            wrong = f"nobody listens on {target}:{to}, but on port 22"
+            line = line.replace(f"--to-destination {target}:{to}", f"--to-destination {target}:22")
+            said = shells[0]
     words = line.split(" ", 2)[2]
     shadowed = [
         each for each in walk.firewall.rules.get((rule.table, rule.chain), ())[: rule.number - 1]
@@ -120,6 +127,13 @@ def one(walk: Walk, gate: Port, rule: Rule, ours: list[str], said: Said) -> Iter
         f"leads to {target}{':' + to if to else ''}" + (f"; {wrong}" if wrong else ""), not wrong,
         (said,), mend if wrong else "",
     )  # fmt: skip
+
+
+def refused(walk: Walk, address: str, port: str) -> bool:
+    """Say whether a VM answers, and refuses a connection."""
+    return any(
+        parts == (address, port) and "refused" in said.err for parts, said in walk.tried("server")
+    )
 
 
 def inner(walk: Walk, port: Port) -> Iterator[Station]:
@@ -180,6 +194,25 @@ def gateway_of(walk: Walk, port: Port) -> tuple[str, int] | None:
         for way in walk.seen.defaults(guest.port.space):
             if way.get("gateway"):
                 return str(way["gateway"]), length
+    told = offered(walk, port)
+    if told is None and not port.addresses:  # Neutron gives a subnet's first, if nobody says else
+        nets = {
+            network(a, n) for guest in walk.guests if guest.port for a, n in guest.port.addresses
+        }
+        told = next(((str(each[1]), each.prefixlen) for each in nets), None)
+    return told
+
+
+def offered(walk: Walk, port: Port) -> tuple[str, int] | None:
+    """Say which gateway Neutron's DHCP server in the same VLAN tells the VMs (its file `opts`)."""
+    tags = walk.seen.switch.tags if walk.seen.switch else {}
+    for space, ports in walk.seen.ports.items():
+        told = walk.seen.told["files"].get(f"/var/lib/neutron/dhcp/{space[6:]}/opts", "")
+        for near in ports.values() if space.startswith("qdhcp-") and port.name in tags else ():
+            for each in re.findall(r"option:router,([0-9.]+)", told):
+                lengths = [n for a, n in near.addresses if IPv4Address(each) in network(a, n)]
+                if lengths and tags.get(near.name) == tags[port.name]:
+                    return each, lengths[0]
     return None
 
 

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 GUESTS = 8  # VMs that are tried
-PING = ("ping", "-n", "-w", "2", "-i", "0.2")  # until there are as many answers as `-c` wants
+PING = ("ping", "-n", "-w", "1", "-i", "0.2")  # until there are as many answers as `-c` wants
 BANNER = """
 import socket,sys
 s=socket.create_connection((sys.argv[1],int(sys.argv[2])),1)
@@ -75,7 +75,14 @@ def trials(spaces: list[str], seen: dict[str, Any], outside: str) -> dict[str, l
         for address, port in sorted(set(targets))[:GUESTS]:
             asked[f"{name}|server|{address}|{port or 22}"] = [
                 *enter, sys.executable, "-c", BANNER, address, port or "22"]  # fmt: skip
+            asked[f"{name}|shell|{address}"] = [
+                *enter, sys.executable, "-c", BANNER, address, "22"]  # fmt: skip
     return asked
+
+
+def silent(tried: dict[str, Any]) -> list[str]:
+    """List the pings that no answer came to: some are late, or meet a neighbour just given up."""
+    return [key for key, said in tried.items() if " 0 received" in said["out"]]
 
 
 def near(address: str, info: dict[str, Any]) -> bool:

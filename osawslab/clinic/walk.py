@@ -164,6 +164,27 @@ class Walk:
         return any(received(said) for _, said in self.tried("out"))
 
     @cached_property
+    def to_be(self) -> str:
+        """The registered address that the gateway port should have, "" for none that is known."""
+        if not self.eni or not self.gate:
+            return ""
+        used = [  # a floating IP's rule is for its VM alone
+            rule.value("--to-source") for rule in self.firewall.every("SNAT")
+            if not rule.value("-s")
+        ]  # fmt: skip
+        free = [each for each in self.eni.addresses if each in used] or (
+            [] if self.gate.own in used else list(self.eni.addresses)
+        )
+        return free[0] if free else ""
+
+    @property
+    def floats_only(self) -> bool:
+        """True where the gateway port has floating IPs, and not the router's own address."""
+        found = self.gate.addresses if self.gate else ()
+        single = bool(found) and all(length == 32 for _, length in found)
+        return single and self.to_be not in ("", *(address for address, _ in found))
+
+    @cached_property
     def guests(self) -> tuple[Guest, ...]:
         """The VMs that were tried, or that the router has translated to."""
         visible = {

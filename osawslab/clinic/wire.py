@@ -197,17 +197,18 @@ def gateway(walk: Walk) -> Iterator[Station]:
         f"{gate.enter} link set {name} mtu 1500",
     )  # fmt: skip
     yield from queue(walk, "gateway-queue", gate)
-    own = gate.own
+    own = "" if walk.floats_only else gate.own
     length = eni.cidr.partition("/")[2] if eni else "24"
-    wanted = to_be(walk)
+    wanted = walk.to_be
     if not own:
+        others = ", ".join(f"{a}/{n}" for a, n in gate.addresses)
         yield Station(
             "gateway-address", f"{name} has its address", wanted or "one that is registered",
-            "none", False, (links,),
+            f"only {others}" if others else "none", False, (links,),
             f"{gate.enter} addr add {wanted}/{length} dev {name}{put_back}" if wanted else "",
         )  # fmt: skip
     elif eni and eni.cidr:
-        bits = gate.addresses[0][1]
+        bits = dict(gate.addresses)[own]
         ok = bits == int(length) or bits == 32
         yield Station(
             "gateway-address", f"{name} has its address", f"{own}/{length}, as the subnet",
@@ -223,7 +224,7 @@ def gateway(walk: Walk) -> Iterator[Station]:
         ok = own in eni.addresses
         if wanted and wanted != own:
             mend = (
-                f"{gate.enter} addr del {own}/{gate.addresses[0][1]} dev {name}"
+                f"{gate.enter} addr del {own}/{dict(gate.addresses)[own]} dev {name}"
                 f" && {gate.enter} addr add {wanted}/{length} dev {name}{put_back}"
             )
         else:
@@ -238,8 +239,11 @@ def gateway(walk: Walk) -> Iterator[Station]:
 def home(walk: Walk, port: Port) -> str:
     """Write the command that puts a gateway port back into its router, as the rules have it."""
     assert walk.router is not None
-    rules = [rule for rule in walk.firewall.every("SNAT") if rule.value("-o") == port.name]
-    own = next((rule.value("--to-source") for rule in rules), "")
+    have = walk.eni.addresses if walk.eni else ()
+    said = [rule.value("--to-source") for rule in walk.firewall.every("SNAT")
+            if rule.value("-o") == port.name]  # fmt: skip
+    said += [rule.value("-d").partition("/")[0] for rule in walk.firewall.every("DNAT")]
+    own = next((each for each in said if each in have), next(iter(have), ""))
     enter, words = f"sudo ip -n {walk.space}", [f"sudo ip link set {port.name} netns {walk.space}"]
     if own and walk.eni:
         length = walk.eni.cidr.partition("/")[2] or "24"
@@ -248,18 +252,6 @@ def home(walk: Walk, port: Port) -> str:
     if walk.eni and walk.eni.router:
         words.append(f"{enter} route replace default via {walk.eni.router} dev {port.name}")
     return " && ".join(words)
-
-
-def to_be(walk: Walk) -> str:
-    """Say which registered address the gateway port should have, "" for none that is known."""
-    eni, gate = walk.eni, walk.gate
-    if not eni or not gate:
-        return ""
-    used = [rule.value("--to-source") for rule in walk.firewall.every("SNAT")]
-    free = [each for each in eni.addresses if each in used] or (
-        [] if gate.own in used else list(eni.addresses)
-    )
-    return free[0] if free else ""
 
 
 def meta(walk: Walk) -> Said:

@@ -44,6 +44,7 @@ REFUSAL = f"{FOLDER}/mac-refusal"  # what the NIC's driver said to another MAC
 # What is made to last, with its strategy: the hand-built cloud's, and the real one's.
 LASTING = (f"{FOLDER}/last.json", f"{FOLDER}/provider-nic")
 NAMES = f"{FOLDER}/names.json"  # what Neutron has called router, ports and VM
+SOCKETS = "/proc/net/packet"  # who listens on which interface: packet(7)
 VM_FOLDER = f"{FOLDER}/vm"
 VM_HOST_KEY = f"{VM_FOLDER}/host_key.pub"
 ALIAS = "osawslab provider "  # followed by the registered MAC
@@ -146,6 +147,20 @@ class Cloud:
             return None
         return Bridge({link.name: 0 for link in links.values() if link.master == name}, "linux", ())
 
+    def deaf(self, nic: Link) -> str:
+        """Name the bridge in user space that has the NIC and does not hear it, "" for none.
+
+        Open vSwitch listens on the interface that there was when the port was added: one that was
+        detached and attached again is another (`netdev_linux` opens its packet socket once).
+        """
+        rows = [line.split() for line in (self.host.files.get(SOCKETS) or "").splitlines()[1:]]
+        heard = not rows or any(row[4:5] == [str(nic.index)] for row in rows)
+        found = [
+            name for name, each in (self.host.bridges or {}).items()
+            if each.datapath == "netdev" and nic.name in each.ports
+        ]  # fmt: skip
+        return found[0] if found and nic.up and not heard else ""
+
     def require_provider_nic(self) -> Link:
         """Give the provider NIC or say what is missing."""
         if self.provider_nic is None:
@@ -179,7 +194,7 @@ def read(host: SshHost, settings: Settings, registered_mac: str, *, learned: boo
         if real
         else ("qrouter-*", called.vm_netns),
         programs=(*PROGRAMS, "apt-get"),
-        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, NAMES, *LASTING, *interfaces.PATHS),
+        files=(NOTE, EVIDENCE, REFUSAL, VM_HOST_KEY, NAMES, SOCKETS, *LASTING, *interfaces.PATHS),
         bridges=(called.integration, settings.provider_bridge, called.translator),
         learned=learned,
     )
@@ -241,6 +256,12 @@ def provider_bridge(cloud: Cloud) -> Iterator[Want]:
         else f"ip link set {nic.name} master {name}"
     )
     yield Want(inside, "the NIC is a port of the bridge, no address of the host's", command)
+    holder = cloud.deaf(nic)
+    yield Want(
+        not holder,
+        "the switch listens on the NIC that was there before",
+        f"ovs-vsctl del-port {nic.name} && ovs-vsctl add-port {holder} {nic.name}",
+    )
 
 
 def patch(cloud: Cloud) -> Iterator[Want]:

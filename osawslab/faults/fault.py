@@ -121,7 +121,8 @@ class Before:
     @property
     def tenant(self) -> str:
         """The address of the router's port in the tenant network, with its prefix length."""
-        return self.cloud.router.links[self.inner].addresses[0]
+        settings = self.cloud.settings
+        return f"{settings.tenant_gateway}/{settings.tenant_cidr.partition('/')[2]}"
 
     @property
     def provider(self) -> str:
@@ -159,7 +160,8 @@ ANY = ("handbuilt", "openstack")
 class Fault:
     """Something that breaks a lab. `station` is where the path is broken, by its key.
 
-    `bridge` is "" where it can be on either kind; `touches` names what two faults cannot share.
+    `bridge` is "" where it can be on either kind; `touches` names what two faults cannot share;
+    `unless` says why a lab cannot have it, "" where it can.
     """
 
     name: str
@@ -170,6 +172,7 @@ class Fault:
     clouds: tuple[str, ...] = ANY
     bridge: str = ""  # openvswitch | linux
     touches: frozenset[str] = frozenset()
+    unless: Callable[[Before], str] = field(default=lambda _: "", repr=False, compare=False)
 
     def why_not(self, before: Before) -> str:
         """Say why a lab cannot have it; "" where it can."""
@@ -179,7 +182,7 @@ class Fault:
             return f"it is one of the {self.clouds[0]} cloud"
         if self.bridge not in ("", kind):
             return f"it needs bridges of the kind {self.bridge}"
-        return ""
+        return self.unless(before)
 
     @property
     def where(self) -> str:

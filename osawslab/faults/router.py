@@ -89,6 +89,12 @@ def snat_wrong(b: Before) -> Change:
     return instead(b, line, line.replace(own, f"{own.rpartition('.')[0]}.55"))
 
 
+def twice(b: Before) -> str:
+    """Say whether the VM is published twice: it is reached the other way then."""
+    found = [each for each in b.published if "PREROUTING" in each or "-pf-" in each]
+    return "the VM is published twice" if len(found) > 1 else ""
+
+
 def dnat_missing(b: Before) -> Change:
     """Remove the rule that leads into the VM."""
     return without(b, first(b, "PREROUTING", "-j DNAT", b.cloud.settings.vm_address))
@@ -195,10 +201,10 @@ FAULTS = (
     Fault("snat-jump-missing", "snat", NO_VM, "hard", snat_jump_missing, touches=NAT),
     Fault("snat-wrong", "snat", NO_VM, "hard", snat_wrong, touches=NAT),
     Fault("dnat-missing", "dnat", NO_SSH, "easy", dnat_missing,
-          touches=INTO | frozenset({"publishing"})),
+          touches=INTO | frozenset({"publishing"}), unless=twice),
     Fault("dnat-other-port", "dnat", NO_SSH, "medium", dnat_other_port, touches=INTO),
     Fault("dnat-other-vm", "dnat", NO_SSH, "medium", dnat_other_vm, touches=INTO),
     Fault("forward-drops", "filter", NO_SSH, "medium", forward_drops, touches=FILTER),
     Fault("port-drops", "filter", NO_SSH, "hard", port_drops, touches=FILTER | INTO),
-    Fault("nft-drops", "nft", NO_VM, "hard", nft_drops, touches=FILTER),
+    Fault("nft-drops", "nft", NO_VM, "hard", nft_drops, ("handbuilt",), touches=FILTER),
 )  # fmt: skip

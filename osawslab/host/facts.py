@@ -26,6 +26,7 @@ class Link:
     kind: str  # "veth", "bridge", "tun", …; "" for a real NIC
     master: str
     permanent_mac: str  # "" where the driver knows none
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,4 +180,5 @@ def _link(found: Mapping[str, Any]) -> Link:
         kind=found.get("linkinfo", {}).get("info_kind", ""),
         master=found.get("master", ""),
         permanent_mac=found.get("permaddr", ""),
+        index=int(found.get("ifindex", 0)),
     )

@@ -97,12 +97,15 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             InternetGatewayId=maker.ids["gateway"], VpcId=maker.ids["vpc"]
         ),
     )
+    ways = [r for r in facts.routes if r.get("DestinationCidrBlock") == "0.0.0.0/0"]
+    door = (facts.gateway or {}).get("InternetGatewayId")
+    verb = "replace" if ways else "create"
     want(
-        any(r.get("DestinationCidrBlock") == "0.0.0.0/0" for r in facts.routes),
+        door is not None and any(way.get("GatewayId") == door for way in ways),
         "the way to that door, for both subnets",
-        "aws ec2 create-route --route-table-id $TABLE --destination-cidr-block 0.0.0.0/0"
+        f"aws ec2 {verb}-route --route-table-id $TABLE --destination-cidr-block 0.0.0.0/0"
         " --gateway-id $IGW",
-        maker.route,
+        lambda: maker.route(bool(ways)),
     )
     for role, cidr in (
         ("management", settings.management_cidr),
@@ -200,11 +203,13 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             lambda role=role: maker.allocate(role),  # type: ignore[misc]
             bills="address",
         )
+        led = address.get("PrivateIpAddress") if address else None
         want(
-            bool(address and address.get("AssociationId")),
+            led == private,
             f"traffic to it goes to {private}",
             f"aws ec2 associate-address --allocation-id ${role.upper()}_EIP"
-            f" --network-interface-id ${role.upper()}_NIC --private-ip-address {private}",
+            f" --network-interface-id ${role.upper()}_NIC --private-ip-address {private}"
+            + (" --allow-reassociation" if led else ""),
             lambda role=role, private=private: maker.associate(  # type: ignore[misc]
                 role, private
             ),

@@ -17,7 +17,7 @@ from osawslab.steps.site import Site
 from osawslab.steps.work import Ground
 
 PINGS = 2  # answers
-PING_SECONDS = 3  # for them to come
+PING_SECONDS = 2  # for them to come, twice: a neighbour may have just been given up
 BYTES = 60_000  # more than a packet or two: what is too large for the way never arrives
 SECONDS = 4  # for them to arrive
 UNKNOWN = "not tried: the instance does not answer"
@@ -67,13 +67,14 @@ def _pings(site: Site, ground: Ground, count: int) -> list[str]:
     spaces = [called.router_netns, called.vm_netns][:count]
     how = f"ping -n -c {PINGS} -i 0.2 -w {PING_SECONDS} {far}"
     ping = " & ".join(
-        f"(ip netns exec {space} {how} 2>&1 | sed 's/^/{at}:/')" for at, space in enumerate(spaces)
+        f"(ip netns exec {space} sh -c '{how} || {how}' 2>&1 | sed 's/^/{at}:/')"
+        for at, space in enumerate(spaces)
     )
     said = ground.host.run(f"{ping} & wait")
     found = []
     for at in range(count):
-        told = re.search(rf"^{at}:.* (\d+) received", said, re.MULTILINE)
-        received = int(told.group(1)) if told else 0
+        told = re.findall(rf"^{at}:.* (\d+) received", said, re.MULTILINE)
+        received = int(told[-1]) if told else 0
         found.append("answered" if received == PINGS else f"{received} of {PINGS} answered")
     return found
 
