@@ -104,12 +104,6 @@ def one(walk: Walk, gate: Port, rule: Rule, ours: list[str], said: Said) -> Iter
             wrong = f"nobody listens on {target}:{to}, but on port {min(found)}"
             line = line.replace(f"--to-destination {target}:{to}",
                                 f"--to-destination {target}:{min(found)}")  # fmt: skip
-    if not wrong and to and guest and not guest.port and refused(walk, target, to):
-        shells = [said for parts, said in walk.tried("shell") if parts == (target,)]
-        if any("SSH-" in each.out for each in shells):
-            wrong = f"nobody listens on {target}:{to}, but on port 22"
-            line = line.replace(f"--to-destination {target}:{to}", f"--to-destination {target}:22")
-            said = shells[0]
     words = line.split(" ", 2)[2]
     shadowed = [
         each for each in walk.firewall.rules.get((rule.table, rule.chain), ())[: rule.number - 1]
@@ -127,13 +121,6 @@ def one(walk: Walk, gate: Port, rule: Rule, ours: list[str], said: Said) -> Iter
         f"leads to {target}{':' + to if to else ''}" + (f"; {wrong}" if wrong else ""), not wrong,
         (said,), mend if wrong else "",
     )  # fmt: skip
-
-
-def refused(walk: Walk, address: str, port: str) -> bool:
-    """Say whether a VM answers, and refuses a connection."""
-    return any(
-        parts == (address, port) and "refused" in said.err for parts, said in walk.tried("server")
-    )
 
 
 def inner(walk: Walk, port: Port) -> Iterator[Station]:

@@ -75,8 +75,6 @@ def trials(spaces: list[str], seen: dict[str, Any], outside: str) -> dict[str, l
         for address, port in sorted(set(targets))[:GUESTS]:
             asked[f"{name}|server|{address}|{port or 22}"] = [
                 *enter, sys.executable, "-c", BANNER, address, port or "22"]  # fmt: skip
-            asked[f"{name}|shell|{address}"] = [
-                *enter, sys.executable, "-c", BANNER, address, "22"]  # fmt: skip
     return asked
 
 
