@@ -129,7 +129,7 @@ def types(run: Run) -> str:
 def unit(run: Run) -> str:
     """Run the tests and the examples in docstrings, four files at a time: most only wait."""
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules", *LONGEST)
-    four = ("-n", "4", "--dist", "loadfile")
+    four = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
     apart = [f"--ignore={each}" for each in ("tests/browser", "tests/clients", "tests/hub", *WHOLE)]
     return _all(run.python(*words, *four, "osawslab", "tests", *apart))
 
