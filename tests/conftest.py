@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parent / "kit"))
 from wire import Net
 from world import Box, World
 
-
 # They begin first: else the last of them runs alone at the end.
 LONG = ("test_confusion.py", "test_fetch.py", "test_idempotent.py", "test_make_it_last.py")
 
