@@ -159,7 +159,7 @@ class Cloud:
             name for name, each in (self.host.bridges or {}).items()
             if each.datapath == "netdev" and nic.name in each.ports
         ]  # fmt: skip
-        return found[0] if found and nic.up and not heard else ""
+        return found[0] if found and not heard else ""
 
     def require_provider_nic(self) -> Link:
         """Give the provider NIC or say what is missing."""

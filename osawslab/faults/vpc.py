@@ -50,10 +50,10 @@ def other_address(b: Before) -> Change:
     return Change(
         (Call("assign_private_ip_addresses", of),
          Call("associate_address", {**own, "PrivateIpAddress": other, "AllowReassociation": True})),
-        (Call("associate_address", {**own, "AllowReassociation": True}),
-         Call("unassign_private_ip_addresses", of)),
-        Call("describe_network_interfaces", {"NetworkInterfaceIds": [nic]},
-             f"NetworkInterfaces[].PrivateIpAddresses[?PrivateIpAddress=='{other}'][]"),
+        (Call("associate_address", {**own, "AllowReassociation": True}),),
+        Call("describe_addresses", {"AllocationIds": [own["AllocationId"]]},
+             f"Addresses[?PrivateIpAddress=='{other}']"),
+        (Call("unassign_private_ip_addresses", of),),
     )  # fmt: skip
 
 

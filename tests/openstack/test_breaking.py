@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from osawslab import Lab, confusion
 from osawslab.faults.catalogue import FAULTS
-from osawslab.faults.fault import ANY
 
 OWN = [name for name, each in FAULTS.items() if each.clouds == ("openstack",)]
-SHARED = [name for name, each in FAULTS.items() if each.clouds == ANY and each.bridge != "linux"]
-SOME = random.Random(1).sample(SHARED, 4)
+# Where Neutron's router is not as the hand-built one: two addresses, other chains, a real VM.
+SOME = ("gateway-no-address", "inner-no-address", "snat-wrong", "patch-pulled")
 
 
 def test_a_sound_lab_has_no_finding(toured: Lab) -> None:

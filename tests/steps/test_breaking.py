@@ -70,9 +70,21 @@ def test_a_seed_tells_nobody(lab: Lab) -> None:
     assert len(chosen) > 25
 
 
-def test_what_the_steps_have_healed_is_broken_no_more(lab: Lab) -> None:
-    lab.break_it("gateway-no-address")
-    assert lab.networks().changed
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("gateway-no-address", ["networks"]),
+        ("elastic-ip-elsewhere", ["provision"]),
+        ("other-vpc-route", ["provision"]),
+        ("nic-detached", ["provision", "provider_nic", "networks", "swap_mac", "publish_vm"]),
+    ],
+)
+def test_what_the_steps_have_healed_is_broken_no_more(
+    lab: Lab, name: str, steps: list[str]
+) -> None:
+    lab.break_it(name)
+    assert all([lab.run(step).ok for step in steps])
+    assert lab.diagnose().ok
     assert lab.broken().rows == ()
     assert not lab.mend().changed
 
