@@ -250,12 +250,21 @@ def provider_bridge(cloud: Cloud) -> Iterator[Want]:
     yield add_bridge(cloud, name, "the bridge between the provider NIC and the router")
     bridge = cloud.bridge(name)
     inside = cloud.translates or (bridge is not None and nic.name in bridge.ports)
+    others = [each.ports for each in (cloud.host.bridges or {}).values() if each is not bridge]
+    first = (
+        f"--if-exists del-port {nic.name} -- " if any(nic.name in each for each in others) else ""
+    )
     command = (
-        f"ovs-vsctl --may-exist add-port {name} {nic.name}"
+        f"ovs-vsctl {first}--may-exist add-port {name} {nic.name}"
         if cloud.uses_openvswitch
         else f"ip link set {nic.name} master {name}"
     )
     yield Want(inside, "the NIC is a port of the bridge, no address of the host's", command)
+    yield Want(
+        not (cloud.uses_openvswitch and bridge and bridge.ports.get(nic.name)),
+        "the NIC is in no VLAN",
+        f"ovs-vsctl clear port {nic.name} tag",
+    )
     holder = cloud.deaf(nic)
     yield Want(
         not holder,
@@ -272,7 +281,11 @@ def patch(cloud: Cloud) -> Iterator[Want]:
     near, far = f"int-{provider}"[:15], f"phy-{provider}"[:15]
     left, right = cloud.bridge(inner), cloud.bridge(provider)
     yield Want(
-        left is not None and near in left.ports and right is not None and far in right.ports,
+        left is not None
+        and near in left.ports
+        and right is not None
+        and far in right.ports
+        and (cloud.host.peers.get(near), cloud.host.peers.get(far)) == (far, near),
         "a patch cable between br-int and the provider bridge",
         f"ovs-vsctl --may-exist add-port {inner} {near}"
         f" -- set interface {near} type=patch options:peer={far}"

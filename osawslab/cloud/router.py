@@ -55,10 +55,20 @@ def port(cloud: Cloud, name: str, mac: str, address: str, tag: int, why: str) ->
     yield Want(
         has.mtu == MTU, "no larger than the gateway forwards", f"{enter} link set {name} mtu {MTU}"
     )
+    wrong = strangers(has, address)
+    for each in wrong:
+        yield Want(False, f"not {name}'s own address", f"{enter} addr del {each} dev {name}")
     yield Want(
-        address in has.addresses, f"{name}'s address", f"{enter} addr replace {address} dev {name}"
+        address in has.addresses and not wrong,
+        f"{name}'s address",
+        f"{enter} addr replace {address} dev {name}",
     )
     yield Want(has.up, f"{name} is up", f"{enter} link set {name} up")
+
+
+def strangers(link: Link, address: str) -> list[str]:
+    """List the addresses of a port that are neither its own nor a floating IP's."""
+    return [each for each in link.addresses if each != address and not each.endswith("/32")]
 
 
 def wants(cloud: Cloud) -> Iterator[Want]:
@@ -77,16 +87,18 @@ def wants(cloud: Cloud) -> Iterator[Want]:
     )
     provider = IPv4Network(settings.provider_cidr).prefixlen
     tenant = IPv4Network(settings.tenant_cidr).prefixlen
+    gate, own = cloud.gateway, f"{settings.provider_address}/{provider}"
     yield from port(
-        cloud, called.gateway, called.gateway_mac, f"{settings.provider_address}/{provider}",
+        cloud, called.gateway, called.gateway_mac, own,
         PROVIDER_VLAN, "the gateway port: it takes the registered IP that the NIC does not use",
     )  # fmt: skip
     yield from port(
         cloud, called.inner, called.inner_mac, f"{settings.tenant_gateway}/{tenant}",
         TENANT_VLAN, "the router's port in the tenant network",
     )  # fmt: skip
-    yield Want(
-        cloud.router.has_default(settings.provider_gateway, called.gateway),
+    yield Want(  # it goes with a wrong address
+        cloud.router.has_default(settings.provider_gateway, called.gateway)
+        and not (gate and strangers(gate, own)),
         "everything else goes to the VPC's router",
         f"ip -n {netns} route replace default via {settings.provider_gateway} dev {called.gateway}",
     )

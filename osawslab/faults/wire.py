@@ -206,7 +206,7 @@ def gateway_prefix(b: Before) -> Change:
     return Change(
         (Run(f"{enter} add {other} dev {b.qg} && {enter} del {b.address} dev {b.qg}"),
          Run(b.default)),
-        (Run(f"{enter} add {b.address} dev {b.qg} && {enter} del {other} dev {b.qg}"),
+        (Run(f"{enter} replace {b.address} dev {b.qg} && {enter} del {other} dev {b.qg}"),
          Run(b.default)),
         Run(f"{enter} show dev {b.qg} | grep -q 'inet {other} '"),
     )  # fmt: skip

@@ -69,6 +69,7 @@ class HostFacts:
     fdb: tuple[Mapping[str, Any], ...]  # as `bridge -j fdb` gives it
     bridges: Mapping[str, Bridge] | None  # of Open vSwitch; None where it does not run
     port_types: Mapping[str, str]
+    peers: Mapping[str, str]  # of the ends of patch cables
     openvswitch_module: bool
     tun: bool  # /dev/net/tun opens: the datapath in user space needs it
     systemd: bool
@@ -153,6 +154,7 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
             for name, found in switch["bridges"].items()
         },
         port_types={} if switch is None else switch["types"],
+        peers={} if switch is None else switch["peers"],
         openvswitch_module=told["openvswitch_module"],
         tun=told["tun"],
         systemd=told["systemd"],

@@ -59,7 +59,7 @@ SWITCH = (
     "ovs-vsctl", "--timeout=5", "-f", "json",
     "--", "--columns=name,ports,datapath_type", "list", "Bridge",
     "--", "--columns=_uuid,name,tag", "list", "Port",
-    "--", "--columns=name,type", "list", "Interface",
+    "--", "--columns=name,type,options", "list", "Interface",
 )  # fmt: skip
 
 
@@ -75,7 +75,8 @@ def openvswitch() -> dict[str, Any] | None:
         found = dict(ports[key[1]] for key in ids)
         found.pop(name, None)
         bridges[name] = {"ports": found, "datapath": datapath, "flows": flows(name)}
-    return {"bridges": bridges, "types": {row[0]: row[1] for row in tables[2]}}
+    peers = {row[0]: dict(row[2][1]).get("peer", "") for row in tables[2]}
+    return {"bridges": bridges, "types": {row[0]: row[1] for row in tables[2]}, "peers": peers}
 
 
 def dump(bridge: str) -> tuple[str, ...]:

@@ -56,6 +56,13 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
             f"ifup --force {nic.name}" if cloud.host.ifupdown else f"ip link set {nic.name} up",
         ),
     ]
+    wants.append(
+        Want(
+            nic.mtu >= handbuilt.MTU,
+            "whole packets pass",
+            f"ip link set {nic.name} mtu {handbuilt.MTU}",
+        )
+    )
     wants += handbuilt.provider_bridge(cloud)
     return work.actions(facts.host, wants)
 

@@ -25,6 +25,7 @@ from osawslab.steps import (
     leftovers,
     outcome,
     ownership,
+    passage,
     tear_down,
     visitors,
 )
@@ -127,7 +128,8 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" {typed('security-group', 'group')} --query GroupId --output text)",
         maker.group,
     )
-    for each in (*visitors.actions(site, facts, maker), *guard.actions(facts, maker)):
+    opened = passage.actions(site, facts)
+    for each in (*visitors.actions(site, facts, maker), *opened, *guard.actions(facts, maker)):
         want(False, each.why, each.command, each.do)
     want(
         facts.key is not None,
