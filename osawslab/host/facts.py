@@ -26,7 +26,7 @@ class Link:
     kind: str  # "veth", "bridge", "tun", …; "" for a real NIC
     master: str
     permanent_mac: str  # "" where the driver knows none
-    index: int = 0
+    index: int = field(default=0, compare=False)  # another after it was detached and attached
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,11 @@ def facts(lab: Lab) -> dict[str, Any]:
         },
         "hwaddr": lab.shell("ovs-vsctl get bridge br-example other_config 2>&1; true").output,
         "ofport": lab.shell("ovs-vsctl get interface eth1 ofport_request 2>&1; true").output,
-        "files": {path: text for path, text in host.files.items() if "names" not in path},
+        "files": {
+            path: text
+            for path, text in host.files.items()
+            if "names" not in path and not path.startswith("/proc/")
+        },
     }
 
 
