@@ -2,8 +2,8 @@
 
 They need the checkout.
 
-Two more, tempest and hub, run only when they are named: they take long, and ask for what the
-others do not need.
+Three more, tempest, lasting and hub, run only when they are named: they take long, or ask for what
+the others do not need.
 A part that could not run says NOT RUN and why. The status is 1 when a part failed, else 3 when
 one was not run, else 0.
 """
@@ -195,7 +195,15 @@ def clients(run: Run) -> str:
 def openstack(run: Run) -> str:
     """Install a real OpenStack on an instance that is a whole Debian, and take the tour on it."""
     _whole()
-    return _all(run.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *LONGEST, *WHOLE))
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not lasting", *LONGEST)
+    return _all(run.python(*words, *WHOLE))
+
+
+def lasting(run: Run) -> str:
+    """Run the notebook that reboots the instance, twice, with the real OpenStack below it."""
+    _whole()
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "lasting")
+    return _all(run.python(*words, "tests/openstack"))
 
 
 def tempest(run: Run) -> str:
@@ -229,7 +237,9 @@ PARTS: Mapping[str, Callable[[Run], str]] = {
     part.__name__: part for part in (lint, types, unit, tour, nbval, browser, clients, openstack)
 }
 
-NAMED: Mapping[str, Callable[[Run], str]] = {"tempest": tempest, "hub": hub}  # no part of all
+NAMED: Mapping[str, Callable[[Run], str]] = {  # no part of all
+    part.__name__: part for part in (tempest, lasting, hub)
+}
 
 
 def chosen(parts: Sequence[str]) -> tuple[str, ...]:

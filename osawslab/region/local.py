@@ -38,6 +38,7 @@ from osawslab.region.folders import (
 from osawslab.region.folders import state_home as state_home
 
 START_SECONDS = 60.0
+KERNEL = "linux.uml"  # the program that User-Mode Linux is
 END_SECONDS = 10.0
 
 
@@ -287,17 +288,25 @@ def _kill(name: str) -> int:
     """Kill those that hold the lab's lock, and wait until they are gone. How many there were.
 
     They are read from the kernel (proc_pid_fdinfo(5), `lock`), so a half-started region ends too,
-    and a process that only looks whether one lives (a lock to READ) is left alone.
+    and a process that only looks whether one lives (a lock to READ) is left alone. A kernel's
+    helpers, which may hold nothing, are of its group; who they are is known before one is killed.
     """
     about = (state_folder(name) / "alive").stat()
     with contextlib.ExitStack() as watches:
-        killed = []
+        killed, kernels = [], set()
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 if entry.name.isdecimal() and _holds(entry, about):
                     killed.append(os.pidfd_open(int(entry.name)))
                     watches.callback(os.close, killed[-1])
-                    signal.pidfd_send_signal(killed[-1], signal.SIGKILL)
+                    if (entry / "exe").readlink().name == KERNEL:
+                        kernels.add(os.getpgid(int(entry.name)))
+        for each in killed:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(each, signal.SIGKILL)
+        for group in kernels - {os.getpgrp()}:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         deadline = time.monotonic() + END_SECONDS
         for watch in killed:
             if not select.select([watch], [], [], max(0.0, deadline - time.monotonic()))[0]:

@@ -13,7 +13,11 @@ from osawslab import Lab
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted(NOTEBOOKS.glob("[0-8]*.ipynb"))])
+NAMES = [path.name for path in sorted(NOTEBOOKS.glob("[0-7]*.ipynb"))]
+LAST = pytest.param("80-make-it-last.ipynb", marks=pytest.mark.lasting)  # it reboots the instance
+
+
+@pytest.mark.parametrize("name", [*NAMES, LAST])
 def test_it_runs_and_its_checks_hold(
     name: str, toured: Lab, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
