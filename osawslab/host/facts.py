@@ -154,7 +154,7 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
             for name, found in switch["bridges"].items()
         },
         port_types={} if switch is None else switch["types"],
-        peers={} if switch is None else switch["peers"],
+        peers={} if switch is None else switch.get("peers", {}),
         openvswitch_module=told["openvswitch_module"],
         tun=told["tun"],
         systemd=told["systemd"],
