@@ -302,7 +302,7 @@ def _kill(name: str) -> int:
                     if (entry / "exe").readlink().name == KERNEL:
                         kernels.add(os.getpgid(int(entry.name)))
         for each in killed:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(each, signal.SIGKILL)
         for group in kernels - {os.getpgrp()}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
