@@ -47,16 +47,16 @@ STOP = (
 
 @functools.cache
 def archive() -> bytes:
-    """Pack the program: the same bytes for the same sources."""
+    """Pack the program: the same bytes for the same sources, whichever zlib there is."""
     package = Path(__file__).parents[1]
     files = {"__main__.py": "from osawslab.cloud.keeper import main\n\nmain()\n"}
     files["osawslab/__init__.py"] = ""
     for name in MODULES:
         files[f"osawslab/{name}.py"] = (package / f"{name}.py").read_text()
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as packed:
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed:
         for path, text in files.items():
-            packed.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_DEFLATED)
+            packed.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_STORED)
     return made.getvalue()
 
 

@@ -21,8 +21,8 @@ from osawslab.steps.site import Shown, Site
 from osawslab.steps.work import Ground
 
 NAME = "make_it_last"
-# Runs on the instance.
-LOOK = """
+# Runs on the instance; what is called last says whether it is mine.
+LOOK = """# What is there of the program that makes it last.
 import hashlib, json, os
 
 def data(path):
@@ -38,14 +38,16 @@ def held(path):  # only looked at: who tries the lock would keep it from one who
         return False
     return f":{inode} " in data("/proc/locks").decode()
 
-boot = GIVEN["boot"]
-print(json.dumps({
-    "program": hashlib.sha256(data(GIVEN["program"])).hexdigest(),
-    "there": os.path.exists(GIVEN["program"]),
-    "config": data(GIVEN["config"]).decode(),
-    "boot": data(boot).decode() if os.access(boot, os.X_OK) else "",
-    "watches": held(GIVEN["pid"]),
-}))
+def tell(mine):
+    boot = GIVEN["boot"]
+    print(json.dumps({
+        "current": hashlib.sha256(data(GIVEN["program"])).hexdigest() == mine,
+        "there": os.path.exists(GIVEN["program"]),
+        "config": data(GIVEN["config"]).decode(),
+        "boot": data(boot).decode() if os.access(boot, os.X_OK) else "",
+        "watches": held(GIVEN["pid"]),
+    }))
+
 """
 
 
@@ -53,7 +55,7 @@ print(json.dumps({
 class Kept:
     """What is on the instance of the program."""
 
-    program: str  # SHA-256; of nothing where there is none
+    current: bool  # it is this lab's
     there: bool
     config: str
     boot: str  # the script for each boot; "" where there is none that can be run
@@ -73,17 +75,17 @@ class Seen:
         """The cloud on the instance."""
         return self.ground.cloud
 
-    @property
-    def current(self) -> bool:
-        """True when the program is this lab's."""
-        return self.kept.program == hashlib.sha256(program.archive()).hexdigest()
-
 
 def look(site: Site) -> Seen:
     """Read the instance. Raises StepNotReady before `provision`."""
     seen = swap_mac.read(site)
+    mine = hashlib.sha256(program.archive()).hexdigest()
     told: dict[str, Any] = seen.ground.host.script(
-        LOOK, program=program.PROGRAM, config=CONFIG, boot=program.BOOT, pid=PID
+        f"{LOOK}tell({mine!r})\n",
+        program=program.PROGRAM,
+        config=CONFIG,
+        boot=program.BOOT,
+        pid=PID,
     )
     return Seen(seen.ground, seen.strategy, Kept(**told))
 
@@ -116,11 +118,16 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     """Say what is missing of program, configuration and start at boot."""
     cloud, kept, host = facts.cloud, facts.kept, facts.ground.host
     wanted = program.config(site.settings, cloud.registered_mac, facts.strategy)
-    if facts.current and kept.config == wanted and kept.boot == program.SCRIPT and _runs(facts):
+    if (
+        facts.kept.current
+        and kept.config == wanted
+        and kept.boot == program.SCRIPT
+        and _runs(facts)
+    ):
         return ()
     _require(facts)
     todo = []
-    if not facts.current:
+    if not facts.kept.current:
         packed = base64.b64encode(program.archive()).decode()
         put = f"mkdir -p {FOLDER} && base64 -d > {program.PROGRAM}.new"
         put += f" && chmod 700 {program.PROGRAM}.new && mv {program.PROGRAM}.new {program.PROGRAM}"
@@ -165,7 +172,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     """Hold program, boot and watch against what lasts, and the MAC against who changes it."""
     cloud, kept, next = facts.cloud, facts.kept, "lab.make_it_last()"
     wanted = program.config(site.settings, cloud.registered_mac, facts.strategy)
-    right = facts.current and kept.config == wanted
+    right = facts.kept.current and kept.config == wanted
     seen = "this lab's" if right else "another one" if kept.there else "none"
     boots, gateway = kept.boot == program.SCRIPT, cloud.gateway
     found = [
