@@ -36,8 +36,9 @@ ASKED = (
         ("ip", "neigh", "show", "nud", "permanent"),
     ),
     (
-        "The VPC's router: Elastic IPs are translated one to one at the internet gateway, security"
-        " groups keep state, and what has no Elastic IP does not leave.",
+        "The VPC's router: Elastic IPs are translated one to one at the internet gateway, network"
+        " ACLs hold for each packet, security groups keep state, and what has no Elastic IP does"
+        " not leave.",
         ("nft", "list", "table", "ip", "router"),
     ),
 )
@@ -45,6 +46,7 @@ DROPS = {
     "mac": "a source MAC that is not registered for the NIC",
     "arp": "ARP that tells another pair of MAC and address than the registered one",
     "ip": "a source address that is not registered, with SourceDestCheck on",
+    "acl": "the subnet's network ACL denies it",
     "group": "no security group allows it",
     "no_eip": "bound for the internet from an address without an Elastic IP",
     "other": "neither IPv4 nor ARP",

@@ -33,7 +33,7 @@ class Kernel:
         return subprocess.CompletedProcess(argv, code, out, err)
 
     def drops(self) -> dict[str, int]:
-        return {"mac": 2, "arp": 0, "ip": 0, "group": 0, "no_eip": 1, "other": 0}
+        return {"mac": 2, "arp": 0, "ip": 0, "acl": 0, "group": 0, "no_eip": 1, "other": 0}
 
 
 def read(*places: str) -> Any:
@@ -71,5 +71,5 @@ def test_without_a_vpc() -> None:
 def test_drops_have_a_meaning() -> None:
     shown = rules.drops(Kernel())  # type: ignore[arg-type]
     assert [row[:2] for row in shown.rows][:1] == [("mac", "2")]
-    assert {row[0] for row in shown.rows} == {*network.REASONS, "group", "no_eip", "other"}
+    assert {row[0] for row in shown.rows} == {*network.REASONS, "acl", "group", "no_eip", "other"}
     assert all(row[2] for row in shown.rows)

@@ -29,10 +29,11 @@ REASONS = {  # as the VPC's firewall calls them
     "mac": f"{DROPPED}: MAC not registered",
     "arp": f"{DROPPED}: ARP tells a pair of MAC and address that is not registered",
     "ip": f"{DROPPED}: source address not registered, and SourceDestCheck is on",
+    "acl": f"{DROPPED}: the subnet's network ACL denies it",
     "group": f"{DROPPED}: no rule of a security group lets it through",
     "no_eip": f"{DROPPED}: its address has no Elastic IP, so no way to the internet",
 }
-ROUTED = ("group", "no_eip")  # seen by the VPC's router, which has counted the hop already
+ROUTED = ("acl", "group", "no_eip")  # seen by the VPC's router, which has counted the hop already
 ETHERNET, RAW, UNKNOWN = 1, 101, 147  # LINKTYPE_ of tcpdump.org/linktypes.html
 LINKS = {1: ETHERNET, 772: ETHERNET, 65534: RAW}  # by ARPHRD_ of linux/if_arp.h
 AT_ONCE = 32_768  # frames of a batch

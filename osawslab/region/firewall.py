@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
-from osawslab.region.state import Eni, Group, Rule
+from osawslab.region.state import Eni, Entry, Group, Rule
 
 LOG_GROUP = 5  # NFLOG group of dropped frames
 REASONS = ("mac", "arp", "ip")  # AWS's source rule, in the order in which it is tried
@@ -26,12 +26,14 @@ def rules(
     ports: Mapping[str, str],
     online: Collection[str],
     groups: Mapping[str, Group],
+    acls: Mapping[str, Sequence[Entry]],
     *,
     router: bool = True,
 ) -> str:
     """Write the whole firewall of one VPC; without `router` its bridges' part only.
 
-    `ports` maps an ENI to its port; `online` are the subnets with a way to the internet.
+    `ports` maps an ENI to its port; `online` are the subnets with a way to the internet; `acls`
+    are the rules at each subnet's bridge.
     """
     guard = "bridge guard"
     text = _GUARD
@@ -54,6 +56,7 @@ def rules(
         text += _elements("map", "ip router eip_in", (f"{eip} : {a}" for a, eip in mapped))
         text += _elements("map", "ip router eip_out", (f"{a} : {eip}" for a, eip in mapped))
         text += _elements("set", "ip router has_eip", (a for a, _ in mapped))
+        text += "".join(f"add rule ip router {line}\n" for line in _acls(acls))
     for family in (guard, *(("ip router",) if router else ())):
         for way in ("in", "out"):
             text += _security_groups(family, way, enis, groups)
@@ -106,7 +109,31 @@ def _disjoint(rules: Sequence[Rule]) -> Iterator[tuple[str, IPv4Network]]:
     for low, after in pairwise(cuts):
         here = [rule for rule in rules if rule.from_port <= low and after <= rule.to_port + 1]
         for peer in collapse_addresses(IPv4Network(rule.cidr) for rule in here):
-            yield (f"{low}" if low == after - 1 else f"{low}-{after - 1}"), peer
+            yield _span(low, after - 1), peer
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first}-{last}"
+
+
+def _acls(acls: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
+    for bridge, entries in acls.items():
+        for each in entries:
+            way, own, peer = ("out", "iifname", "d") if each.egress else ("in", "oifname", "s")
+            words = [f'acl_{way} {own} "{bridge}" ip {peer}addr {each.cidr}']
+            if each.protocol in ("tcp", "udp"):
+                words.append(f"ip protocol {each.protocol}")
+                if each.from_port >= 0:
+                    words.append(f"th dport {_span(each.from_port, each.to_port)}")
+            elif each.protocol == "icmp":
+                words.append("ip protocol icmp")
+                if each.from_port >= 0:
+                    words.append(f"icmp type {each.from_port}")
+                if each.to_port >= 0:
+                    words.append(f"icmp code {each.to_port}")
+            elif each.protocol != "-1":
+                words.append(f"ip protocol {each.protocol}")
+            yield " ".join([*words, "return" if each.allow else _drop("acl")])
 
 
 def _group_sets(family: str) -> str:
@@ -171,6 +198,7 @@ _GUARD = (
 
 _ROUTER = (
     "add table ip router\n"
+    "add counter ip router drop_acl\n"
     "add counter ip router drop_group\n"
     "add counter ip router drop_no_eip\n"
     "add map ip router eip_in { type ipv4_addr : ipv4_addr; }\n"
@@ -182,6 +210,8 @@ _ROUTER = (
     "add chain ip router local { type filter hook input priority 0; policy accept; }\n"
     "add chain ip router inbound\n"
     "add chain ip router outbound\n"
+    "add chain ip router acl_in\n"
+    "add chain ip router acl_out\n"
     "add chain ip router forward { type filter hook forward priority 0; policy drop; }\n"
     "flush chain ip router forward\n"
     "flush chain ip router enter\n"
@@ -189,6 +219,8 @@ _ROUTER = (
     "flush chain ip router leave\n"
     "flush chain ip router inbound\n"
     "flush chain ip router outbound\n"
+    "flush chain ip router acl_in\n"
+    "flush chain ip router acl_out\n"
     "add rule ip router local udp dport 67 drop\n"  # see `dhcp`, which has it by then
     'add rule ip router enter iifname "igw" dnat to ip daddr map @eip_in\n'
     'add rule ip router leave oifname "igw" snat to ip saddr map @eip_out\n'
@@ -200,6 +232,9 @@ _ROUTER = (
     "add rule ip router outbound ip protocol icmp ip saddr . ip daddr @out_icmp return\n"
     "add rule ip router outbound ip saddr . ip protocol . th dport . ip daddr @out_ports return\n"
     f"add rule ip router outbound {_drop('group')}\n"
+    # A network ACL remembers no connection: it holds for answers too.
+    "add rule ip router forward jump acl_out\n"
+    "add rule ip router forward jump acl_in\n"
     "add rule ip router forward ct state established,related accept\n"
     'add rule ip router forward iifname "igw" jump inbound\n'
     f'add rule ip router forward oifname "igw" ip saddr != @has_eip {_drop("no_eip")}\n'

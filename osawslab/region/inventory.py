@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from osawslab.region.state import About, Eni, Group, Image, Instance, Rule, State, Subnet
+from osawslab.region.state import About, Eni, Entry, Group, Image, Instance, Rule, State, Subnet
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Network:
     default: bool  # of its zone, in the default VPC
     table: str
     vpc_cidr: str
+    acl: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def state(inventory: Inventory) -> State:
                 subnet.cidr,
                 internet=_internet(inventory, subnet),
                 vpc_cidr=subnet.vpc_cidr,
+                acl=subnet.acl,
             )
             for subnet in inventory.subnets.values()
         },

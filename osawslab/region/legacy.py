@@ -1,20 +1,21 @@
 """A VPC's router for a kernel whose nftables know bridges only: input of iptables-legacy-restore.
 
-The same rules as the table `ip router` of `firewall`. Two chains log, count and drop; they are
+The same rules as the table `ip router` of `firewall`. Three chains log, count and drop; they are
 made once, so that their counters survive a change of the rules.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from osawslab.region.firewall import LOG_GROUP, granted
-from osawslab.region.state import Eni, Group
+from osawslab.region.state import Eni, Entry, Group
 
 RESTORE = ("iptables-legacy-restore", "--noflush")
 SAVE = ("iptables-legacy-save", "--counters", "--table", "filter")
-REASONS = ("group", "no_eip")
+CHAINS = ("acl_out", "acl_in", "inbound", "outbound", "leaving")
+REASONS = ("acl", "group", "no_eip")
 
 
 def birth() -> str:
@@ -28,8 +29,13 @@ def birth() -> str:
     return "".join(["*filter\n", *chains, "COMMIT\n"])
 
 
-def router(enis: Sequence[Eni], online: Collection[str], groups: Mapping[str, Group]) -> str:
-    """Write the router of one VPC: 1:1 NAT, security groups, nothing out without an Elastic IP."""
+def router(
+    enis: Sequence[Eni],
+    online: Collection[str],
+    groups: Mapping[str, Group],
+    acls: Mapping[str, Sequence[Entry]],
+) -> str:
+    """Write the router of one VPC: 1:1 NAT, network ACLs, security groups, who has no way out."""
     mapped = [(a, eip) for e in enis if e.subnet in online for a, eip in e.eips.items()]
     lines = [
         "*nat",
@@ -40,10 +46,12 @@ def router(enis: Sequence[Eni], online: Collection[str], groups: Mapping[str, Gr
         "COMMIT",
         "*filter",
         ":FORWARD DROP [0:0]",
-        *(f":{chain} - [0:0]" for chain in ("inbound", "outbound", "leaving")),
+        *(f":{chain} - [0:0]" for chain in CHAINS),
         "-F INPUT",
         "-F FORWARD",
         "-A INPUT -p udp --dport 67 -j DROP",  # see `dhcp`, which has it by then
+        "-A FORWARD -j acl_out",
+        "-A FORWARD -j acl_in",
         "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         "-A FORWARD -i igw -j inbound",
         "-A FORWARD -o igw -j leaving",
@@ -52,6 +60,7 @@ def router(enis: Sequence[Eni], online: Collection[str], groups: Mapping[str, Gr
         "-A FORWARD -j inbound",
         *(f"-A leaving -s {a} -j RETURN" for a, _ in mapped),
         "-A leaving -j drop_no_eip",
+        *_acls(acls),
     ]
     for way, own_side, peer_side, verdict in (
         ("in", "-d", "-s", "ACCEPT"),
@@ -66,6 +75,21 @@ def router(enis: Sequence[Eni], online: Collection[str], groups: Mapping[str, Gr
             lines.append(" ".join([*words, "-j", verdict]))
         lines.append(f"-A {way}bound -j drop_group")
     return "\n".join([*lines, "COMMIT", ""])
+
+
+def _acls(acls: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
+    for bridge, entries in acls.items():
+        for each in entries:
+            way, own, peer = ("out", "-i", "-d") if each.egress else ("in", "-o", "-s")
+            words = [f"-A acl_{way} {own} {bridge} {peer} {each.cidr}"]
+            if each.protocol != "-1":
+                words.append(f"-p {each.protocol}")
+            if each.protocol in ("tcp", "udp") and each.from_port >= 0:
+                words.append(f"--dport {each.from_port}:{each.to_port}")
+            if each.protocol == "icmp" and each.from_port >= 0:
+                code = f"/{each.to_port}" if each.to_port >= 0 else ""
+                words.append(f"--icmp-type {each.from_port}{code}")
+            yield " ".join([*words, "-j", "RETURN" if each.allow else "drop_acl"])
 
 
 def drops(saved: str) -> dict[str, int]:

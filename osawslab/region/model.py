@@ -15,7 +15,7 @@ ENVELOPE = {"Action", "Version", "AUTHPARAMS"}
 # EC2 API, "Error codes": each kind of id, what it begins with, and the code when it does not.
 IDS = {
     "AllocationId": ("eipalloc", "InvalidElasticIpID.Malformed"),
-    "AssociationId": ("eipassoc|rtbassoc", "InvalidAssociationID.Malformed"),
+    "AssociationId": ("eipassoc|rtbassoc|aclassoc", "InvalidAssociationID.Malformed"),
     "AttachmentId": ("eni-attach", "InvalidNetworkInterfaceAttachmentId.Malformed"),
     "GroupId": ("sg", "InvalidGroupId.Malformed"),
     "ImageId": ("ami", "InvalidAMIID.Malformed"),

@@ -29,7 +29,7 @@ from osawslab.region.inventory import (
 )
 from osawslab.region.motoanswers import Answers
 from osawslab.region.motomodels import ACCOUNT, Clock, models, offer, types, words
-from osawslab.region.state import About, Image
+from osawslab.region.state import About, Entry, Image
 
 Request = import_module("moto.core.request").Request
 mock_random = import_module("moto.moto_api._internal").mock_random
@@ -173,6 +173,11 @@ class Moto:
             for table in held.route_tables.values()
             for target in table._associations.values()
         }
+        acls = {
+            link.subnet_id: _acl(acl)
+            for acl in held.network_acls.values()
+            for link in acl.associations
+        }
         main = {t.vpc_id: t.id for t in held.route_tables.values() if t.main_association_id}
         return Inventory(
             vpcs={vpc.id: vpc.is_default == "true" for vpc in held.vpcs.values()},
@@ -185,6 +190,7 @@ class Moto:
                     bool(each.default_for_az) and each.vpc_id == held.default_vpc.id,
                     leads.get(each.id) or main.get(each.vpc_id, ""),
                     held.vpcs[each.vpc_id].cidr_block,
+                    acls.get(each.id, ()),
                 )
                 for each in self._subnets()
             },
@@ -240,6 +246,29 @@ def _table(table: Any) -> Table:
         None,
     )
     return Table(table.id, table.vpc_id, gateway)
+
+
+def _acl(acl: Any) -> tuple[Entry, ...]:
+    """Read an ACL's rules for IPv4, lowest number first; what none names, the last one denies."""
+    found = [each for each in acl.entries if each.cidr_block]
+    found.sort(key=lambda each: int(each.rule_number))
+    last = [Entry(egress, False, "-1", -1, -1, "0.0.0.0/0") for egress in (False, True)]
+    return (*map(_entry, found), *last)
+
+
+def _entry(entry: Any) -> Entry:
+    protocol = {"6": "tcp", "17": "udp", "1": "icmp"}.get(str(entry.protocol), str(entry.protocol))
+    first, last = entry.port_range_from, entry.port_range_to
+    if protocol == "icmp":
+        first, last = entry.icmp_type, entry.icmp_code
+    return Entry(
+        egress=str(entry.egress).lower() == "true",
+        allow=entry.rule_action == "allow",
+        protocol=protocol,
+        from_port=-1 if first is None else int(first),
+        to_port=-1 if last is None else int(last),
+        cidr=entry.cidr_block,
+    )
 
 
 def _nic(nic: Any) -> Nic:

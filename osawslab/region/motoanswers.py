@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -91,6 +92,36 @@ class Answers(MotoAnswers):  # type: ignore[misc]
                 nic.private_ip_addresses.remove(each)
                 if private in nic.eips:
                     nic.eips[private].lead(None, None)
+
+    def create_network_acl_entry(self) -> Any:
+        return self._with_icmp(super().create_network_acl_entry)
+
+    def replace_network_acl_entry(self) -> Any:
+        self._acl_entry()
+        return self._with_icmp(super().replace_network_acl_entry)
+
+    def delete_network_acl_entry(self) -> Any:
+        self._acl_entry()
+        return super().delete_network_acl_entry()
+
+    def _with_icmp(self, call: Callable[[], Any]) -> Any:
+        """Note the ICMP type and code of a rule, which moto asks for by a name of the past."""
+        told, entry, icmp = call(), self._acl_entry(), self._get_param("IcmpTypeCode") or {}
+        entry.icmp_type, entry.icmp_code = icmp.get("Type"), icmp.get("Code")
+        return told
+
+    def _acl_entry(self) -> Any:
+        """Find the rule of a network ACL that a call names."""
+        acl = self.backend.get_network_acl(self._get_param("NetworkAclId"))
+        number, egress = self._get_param("RuleNumber"), self._get_param("Egress")
+        for each in acl.entries:
+            if (each.rule_number, each.egress) == (number, egress):
+                return each
+        way = "egress" if egress else "ingress"
+        raise EC2ClientError(
+            "InvalidNetworkAclEntry.NotFound",
+            f"The network acl entry identified by {way} rule number {number} does not exist",
+        )
 
     def modify_network_interface_attribute(self) -> Any:
         keep = self._get_param("Attachment.DeleteOnTermination")

@@ -2,7 +2,7 @@
 
 Pure functions; nothing here touches the kernel. One network namespace is each VPC's router,
 one bridge in it each subnet, one veth each attached ENI. What AWS does to frames is held by
-three mechanisms of the kernel:
+four mechanisms of the kernel:
 
 - the *mapping service*: a bridge floods nothing and answers ARP itself (`proxy_arp`), from
   permanent neighbours that are exactly the registered pairs;
@@ -10,6 +10,7 @@ three mechanisms of the kernel:
   always ("The AWS network allows instances to send traffic only from the MAC and IP addresses
   assigned to them", EC2 User Guide, infrastructure security), the ARP sender too, the IP
   unless SourceDestCheck is off;
+- the *network ACLs*: rules in the router, for all that passes a subnet's edge, answers too;
 - the *internet gateway*: 1:1 NAT for each Elastic IP, security groups by connection tracking.
 """
 
@@ -159,6 +160,7 @@ def _network(state: State, vpc: str, legacy_router: bool) -> Network:
             for address in eni.addresses
         ]
     eips = tuple(sorted(eip for eni in enis for eip in eni.eips.values()))
+    acls = {bridge_name(key): subnets[key].acl for key in sorted({eni.subnet for eni in enis})}
     online = {key for key, net in subnets.items() if net.internet}
     return Network(
         vpc_netns(vpc),
@@ -172,9 +174,10 @@ def _network(state: State, vpc: str, legacy_router: bool) -> Network:
             {eni.id: port_name(eni.id) for eni in enis},
             online,
             state.groups,
+            acls,
             router=not legacy_router,
         ),
-        legacy.router(enis, online, state.groups) if legacy_router else "",
+        legacy.router(enis, online, state.groups, acls) if legacy_router else "",
         eips,
     )
 

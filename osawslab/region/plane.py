@@ -218,5 +218,6 @@ def drops() -> dict[str, int]:
             for reason, packets in legacy.drops(saved).items():
                 total[reason] = total.get(reason, 0) + packets
     return {
-        reason: total.get(reason, 0) for reason in (*network.REASONS, "group", "no_eip", "other")
+        reason: total.get(reason, 0)
+        for reason in (*network.REASONS, "acl", "group", "no_eip", "other")
     }

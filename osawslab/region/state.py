@@ -27,6 +27,18 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One rule of a network ACL; `protocol` as a Rule's, or another protocol's number."""
+
+    egress: bool
+    allow: bool
+    protocol: str
+    from_port: int  # tcp and udp: 0..65535; icmp: the type, or -1 for all; otherwise -1
+    to_port: int  # icmp: the code, or -1 for all
+    cidr: str  # IPv4 network of the peer
+
+
+@dataclass(frozen=True)
 class Subnet:
     """A subnet; `internet` is true where its route table leads 0.0.0.0/0 to an attached IGW."""
 
@@ -35,6 +47,7 @@ class Subnet:
     cidr: str
     internet: bool
     vpc_cidr: str = ""
+    acl: tuple[Entry, ...] = ()  # in the order in which they are tried; empty: all may pass
 
 
 @dataclass(frozen=True)

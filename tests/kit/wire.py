@@ -145,3 +145,13 @@ class Net:
     def fails(self, place: Machine | str, address: str) -> bool:
         """Ping an address once, and say whether it was in vain; it takes half a second."""
         return not self._ping(place, address, "-W", "0.5")
+
+    def tried(self, port: int) -> str:
+        """Try a port of the first instance from the internet; where nobody listens it is "open"."""
+        try:
+            self.world.region.connect(self.eip, port, 0.5).close()
+        except ConnectionRefusedError:
+            return "open"
+        except OSError as error:
+            return "open" if "refused" in str(error) else str(error)
+        return "served"

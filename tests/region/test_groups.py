@@ -6,26 +6,15 @@ import pytest
 from wire import PUBLIC, Net
 
 
-def reach(net: Net, port: int) -> str:
-    """Try a port of the first instance from the internet; nobody listens there."""
-    try:
-        net.world.region.connect(net.eip, port, 0.5).close()
-    except ConnectionRefusedError:
-        return "open"
-    except OSError as error:
-        return "open" if "refused" in str(error) else str(error)
-    return "served"
-
-
 def test_a_security_group_opens_and_closes_a_port(net: Net) -> None:
     before = net.world.region.drops()["group"]
-    assert reach(net, 80) == "timed out"
+    assert net.tried(80) == "timed out"
     assert net.world.region.drops()["group"] > before
     net.world.allow("tcp", 80)
-    assert reach(net, 80) == "open"
-    assert reach(net, 81) == "timed out"
+    assert net.tried(80) == "open"
+    assert net.tried(81) == "timed out"
     net.world.revoke("tcp", 80)
-    assert reach(net, 80) == "timed out"
+    assert net.tried(80) == "timed out"
 
 
 def test_a_security_group_opens_and_closes_ping(net: Net) -> None:
@@ -81,7 +70,7 @@ def test_a_group_may_let_in_the_members_of_a_group(net: Net) -> None:
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=members)
     words = ("python3", "-c", KNOCK, net.one.address, "80")
     assert net.world.must(net.world.netns(net.two), *words) == "open\n"
-    assert reach(net, 80) == "timed out"
+    assert net.tried(80) == "timed out"
     ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=members)
 
 
@@ -99,10 +88,10 @@ def test_permissions_may_overlap(net: Net) -> None:
         )
     ]
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=overlapping)
-    assert [reach(net, port) for port in (20, 25, 90, 91)] == ["open"] * 3 + ["timed out"]
+    assert [net.tried(port) for port in (20, 25, 90, 91)] == ["open"] * 3 + ["timed out"]
     assert net.reaches("internet", net.eip)
     ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=overlapping)
-    assert reach(net, 90) == "timed out"
+    assert net.tried(90) == "timed out"
 
 
 def test_what_no_egress_rule_allows_does_not_leave(net: Net) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from osawslab.region import legacy
-from osawslab.region.state import Eni, Group, Rule
+from osawslab.region.state import Eni, Entry, Group, Rule
+
+ACL = (
+    Entry(False, False, "tcp", 522, 522, "198.51.100.0/24"),
+    Entry(False, False, "icmp", 8, 0, "0.0.0.0/0"),
+    Entry(True, True, "47", -1, -1, "0.0.0.0/0"),
+    Entry(True, False, "-1", -1, -1, "0.0.0.0/0"),
+)
 
 
 def nic(subnet: str, address: str, eip: str = "") -> Eni:
@@ -19,7 +26,9 @@ def nic(subnet: str, address: str, eip: str = "") -> Eni:
 def rules(*ingress: Rule, online: bool = True) -> list[str]:
     group = Group("sg", ingress, (Rule("-1", 0, 65535, "0.0.0.0/0"),))
     enis = [nic("s", "10.0.0.5", "203.0.113.10"), nic("s", "10.0.0.6")]
-    return legacy.router(enis, {"s"} if online else set(), {"sg": group}).splitlines()
+    return legacy.router(
+        enis, {"s"} if online else set(), {"sg": group}, {"sn-s": ACL}
+    ).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -33,6 +42,18 @@ def rules(*ingress: Rule, online: bool = True) -> list[str]:
 )
 def test_a_rule_lets_in_what_it_names(rule: Rule, line: str) -> None:
     assert f"-A inbound {line} -j ACCEPT" in rules(rule)
+
+
+def test_an_acl_is_tried_in_its_order_before_connections_are() -> None:
+    lines = rules()
+    assert [line for line in lines if line.startswith("-A acl_")] == [
+        "-A acl_in -o sn-s -s 198.51.100.0/24 -p tcp --dport 522:522 -j drop_acl",
+        "-A acl_in -o sn-s -s 0.0.0.0/0 -p icmp --icmp-type 8/0 -j drop_acl",
+        "-A acl_out -i sn-s -d 0.0.0.0/0 -p 47 -j RETURN",
+        "-A acl_out -i sn-s -d 0.0.0.0/0 -j drop_acl",
+    ]
+    known = next(number for number, line in enumerate(lines) if "ESTABLISHED" in line)
+    assert lines[known - 2 : known] == ["-A FORWARD -j acl_out", "-A FORWARD -j acl_in"]
 
 
 def test_what_no_rule_names_is_dropped_last_in_a_chain() -> None:

@@ -91,7 +91,21 @@ def test_groups_and_elastic_ips_hold_as_in_any_tier(net: Net) -> None:
     assert net.fails(net.far, net.one.address)
     net.world.allow("icmp", -1)
     assert net.reaches("internet", net.eip)
+    acl, only = {"Name": "vpc-id", "Values": [net.world.vpc]}, "198.51.100.0/24"
+    own = net.world.ec2.describe_network_acls(Filters=[acl])["NetworkAcls"][0]["NetworkAclId"]
+    which = {"NetworkAclId": own, "RuleNumber": 90, "Egress": False}
+    net.world.ec2.create_network_acl_entry(
+        **which,
+        Protocol="1",
+        RuleAction="deny",
+        CidrBlock=only,
+        IcmpTypeCode={"Type": 8, "Code": -1},
+    )
+    assert net.fails("internet", net.eip)
+    net.world.ec2.delete_network_acl_entry(**which)
+    assert net.reaches("internet", net.eip)
     after = region.drops()
+    assert after["acl"] > before["acl"]
     assert after["no_eip"] == before["no_eip"] + 1
     assert after["group"] >= before["group"] + 2
     assert after["mac"] == before["mac"]
