@@ -147,18 +147,19 @@ def ssh_server_hangs(b: Before) -> Change:
 
 
 INNER, VM = frozenset({"inner"}), frozenset({"vm"})
+VLAN = frozenset({"tenant VLAN"})  # with both ends in other ones, nobody can say which was right
 FAULTS = (
     Fault("inner-down", "inner-up", NO_VM, "easy", inner_down, touches=INNER),
     Fault("inner-no-address", "inner-address", NO_VM, "easy", inner_no_address, touches=INNER),
     Fault("inner-in-another-vlan", "inner-plugged", NO_VM, "hard", inner_in_another_vlan,
-          bridge=OVS, touches=INNER),
+          bridge=OVS, touches=INNER | VLAN),
     Fault("inner-unplugged", "inner-plugged", NO_VM, "medium", inner_unplugged, HAND, "linux",
           INNER),
     Fault("gateway-dead", "gateway-plugged", "nothing that the router sends reaches the NIC",
           "medium", gateway_dead, bridge=OVS, touches=frozenset({"way"})),
     Fault("vm-unplugged", "guest-plugged", NO_VM, "medium", vm_unplugged, HAND, touches=VM),
     Fault("vm-in-another-vlan", "guest-plugged", NO_VM, "hard", vm_in_another_vlan, HAND,
-          OVS, VM),
+          OVS, VM | VLAN),
     Fault("vm-cable-down", "guest-plugged", NO_VM, "medium", vm_cable_down, HAND, touches=VM),
     Fault("vm-down", "guest-up", NO_VM, "easy", vm_down, HAND, touches=VM),
     Fault("vm-no-route", "guest-way", NO_SSH, "medium", vm_no_route, HAND, touches=VM),

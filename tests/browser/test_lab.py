@@ -48,10 +48,10 @@ class Started:
         return self.process.wait(END_SECONDS), self.words.read_text()
 
 
-def open_notebook(seen: Browser, url: str, saved: Path) -> Notebook:
+def open_notebook(seen: Browser, url: str, saved: Path, folder: str = "") -> Notebook:
     """Open a notebook alone in a page, and wait until it is there and its kernel too."""
     page = seen.page()
-    page.goto(url.replace("00-start.ipynb?", f"{saved.name}?reset&"))
+    page.goto(url.replace("00-start.ipynb?", f"{folder}{saved.name}?reset&"))
     notebook = Notebook(page)
     cells = json.loads(saved.read_text())["cells"]
     expect(notebook.cells).to_have_count(sum(each["cell_type"] == "code" for each in cells))
@@ -185,6 +185,36 @@ def scrub(seen: Browser, started: Started) -> None:
         expect(shown.get_by_role("img", name=where)).to_be_visible()
 
 
+def practise(seen: Browser, started: Started) -> None:
+    """Find what is broken by the buttons alone: a hint, an answer, the check before and after."""
+    saved = started.folder / "clinic" / "1-router.ipynb"
+    opened = open_notebook(seen, started.url, saved, "clinic/")
+    opened.run_all()
+    assert opened.wrong() == []
+    card = opened.page.locator(".jp-CodeCell:has(button:text-is('Answer'))")
+
+    def click(button: str, *told: str) -> None:
+        card.get_by_role("button", name=button, exact=True).click()
+        for each in told:
+            expect(card.get_by_role("status")).to_contain_text(each)
+
+    with Lab() as lab:
+        exercise = lab.exercise()
+        [label] = [
+            f"{key}: {what}" for key, _, what in exercise.places.rows if key in exercise.stations
+        ]
+        click("Answer", "Choose a place first.")
+        click("Hint", "Hint 1 of 3")
+        card.get_by_role("combobox").select_option(label)
+        click("Answer", "causes named", "right: ")
+        click("Check", "1 of 1 is left")
+        assert lab.mend().changed
+        click("Check")
+        last = card.get_by_role("status").get_by_role("row").filter(has_text="what was broken")
+        expect(last).to_have_text(re.compile(r"^\s*ok"))
+        assert exercise.score.words == "1 of 1, 1 hints, done"
+
+
 def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> None:
     mounts = Path("/proc/self/mounts").read_text()
     with browser(home) as seen:
@@ -212,6 +242,7 @@ def test_the_swap_by_a_click_and_nothing_left(home: Path, started: Started) -> N
             save(swap.picture(panel), SCREENSHOT)
         assert seen.errors == []
         scrub(seen, started)
+        practise(seen, started)
         assert seen.outside == []
         assert seen.errors == []
 
