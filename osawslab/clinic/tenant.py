@@ -174,20 +174,30 @@ def inner(walk: Walk, port: Port) -> Iterator[Station]:
 
 def gateway_of(walk: Walk, port: Port) -> tuple[str, int] | None:
     """Say which address its VMs take for their gateway, where that can be seen."""
-    for guest in walk.guests:
-        if guest.port is None:
-            continue
-        length = next((n for a, n in guest.port.addresses if a == guest.address), 24)
-        for way in walk.seen.defaults(guest.port.space):
-            if way.get("gateway"):
-                return str(way["gateway"]), length
+    guests = [*(guest.port for guest in walk.guests if guest.port), *beside(walk, port)]
+    nets = [(each.space, network(a, n)) for each in guests for a, n in each.addresses]
+    for space, net in nets:
+        for way in walk.seen.defaults(space):
+            if way.get("gateway") and IPv4Address(way["gateway"]) in net:
+                return str(way["gateway"]), net.prefixlen
     told = offered(walk, port)
     if told is None and not port.addresses:  # Neutron gives a subnet's first, if nobody says else
-        nets = {
-            network(a, n) for guest in walk.guests if guest.port for a, n in guest.port.addresses
-        }
-        told = next(((str(each[1]), each.prefixlen) for each in nets), None)
+        told = next(((str(net[1]), net.prefixlen) for _, net in nets), None)
     return told
+
+
+def beside(walk: Walk, port: Port) -> Iterator[Port]:
+    """List what other namespaces have in a port's network: its bridge and VLAN."""
+    tags = walk.seen.switch.tags if walk.seen.switch else {}
+
+    def place(each: Port) -> tuple[str, int]:
+        plug = walk.cable(each) or each
+        return walk.bridge_of(plug), tags.get(plug.name, 0)
+
+    here = place(port)
+    for space, ports in walk.seen.ports.items():
+        if here[0] and space not in ("", port.space) and not space.startswith("q"):
+            yield from (each for each in ports.values() if place(each) == here)
 
 
 def offered(walk: Walk, port: Port) -> tuple[str, int] | None:

@@ -5,6 +5,7 @@ None of it leaves anything but what each frame does: a neighbour learned, a fram
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import socket
@@ -79,8 +80,9 @@ def trials(spaces: list[str], seen: dict[str, Any], outside: str) -> dict[str, l
 
 
 def silent(tried: dict[str, Any]) -> list[str]:
-    """List the pings that no answer came to: some are late, or meet a neighbour just given up."""
-    return [key for key, said in tried.items() if " 0 received" in said["out"]]
+    """List what no answer came to: some are late, or meet a neighbour that was just given up."""
+    signs = (" 0 received", f"[Errno {errno.EHOSTUNREACH}]")
+    return [key for key, said in tried.items() if any(each in str(said) for each in signs)]
 
 
 def near(address: str, info: dict[str, Any]) -> bool:

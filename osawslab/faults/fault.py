@@ -114,9 +114,8 @@ class Before:
     @property
     def address(self) -> str:
         """The gateway port's address with its prefix length."""
-        own = self.cloud.settings.provider_address
-        port = self.cloud.require_router()
-        return next(each for each in port.addresses if each.startswith(own + "/"))
+        settings = self.cloud.settings
+        return f"{settings.provider_address}/{settings.provider_cidr.partition('/')[2]}"
 
     @property
     def tenant(self) -> str:

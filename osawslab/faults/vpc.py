@@ -199,19 +199,22 @@ def routed(b: Before) -> Change:
 
 
 EIP, ROUTE, ACL, GROUP = (frozenset({each}) for each in ("eip", "route", "acl", "group"))
+LOGIN = frozenset({"login"})  # who cannot log in any more breaks nothing else there
 FAULTS = (
     Fault("no-elastic-ip", "eip", DEAF, "easy", no_address, touches=EIP),
     Fault("elastic-ip-elsewhere", "eip", DEAF, "medium", other_address, touches=EIP),
-    Fault("no-internet-gateway", "igw", CUT, "medium", no_gateway, touches=EIP | ROUTE),
-    Fault("no-vpc-route", "routes", CUT, "easy", no_route, touches=ROUTE),
-    Fault("other-vpc-route", "routes", CUT, "medium", other_route, touches=ROUTE),
+    Fault("no-internet-gateway", "igw", CUT, "medium", no_gateway,
+          touches=EIP | ROUTE | LOGIN),
+    Fault("no-vpc-route", "routes", CUT, "easy", no_route, touches=ROUTE | LOGIN),
+    Fault("other-vpc-route", "routes", CUT, "medium", other_route,
+          touches=ROUTE | LOGIN),
     Fault("nic-detached", "eni", NOTHING_AT_ALL, "medium", detached, HAND,
           touches=frozenset({"nic", "way", "mac", "eip"})),
     Fault("source-check", "source-check", "the internet answers, and hosts of the VPC do not reach"
           " the VM at its own address", "hard", routed, HAND, touches=ROUTE | frozenset({"snat"})),
     Fault("acl-denies-port", "nacl", "the router reaches the internet, and ssh to the VM times out",
           "medium", acl_port, touches=ACL),
-    Fault("acl-denies-answers", "nacl", CUT, "hard", acl_answers, touches=ACL),
+    Fault("acl-denies-answers", "nacl", CUT, "hard", acl_answers, touches=ACL | LOGIN),
     Fault("group-closed", "group", "the router reaches the internet, and ssh to the VM times out",
           "easy", group_port, touches=GROUP | frozenset({"publishing"})),
     Fault("group-lets-nothing-out", "group", "the instance answers, and nothing of it gets out",

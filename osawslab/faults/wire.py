@@ -244,6 +244,7 @@ def duplicate(b: Before) -> Change:
     )  # fmt: skip
 
 
+VLAN = frozenset({"tenant VLAN"})  # with each new one Open vSwitch forgets its FDB
 NIC, WAY, PORT, MAC = (frozenset({each}) for each in ("nic", "way", "gateway", "mac"))
 OVS = "openvswitch"
 HAND = ("handbuilt",)
@@ -263,7 +264,7 @@ FAULTS = (
     Fault("bridge-down", "patch", NOTHING, "easy", bridge_down, bridge="linux", touches=WAY),
     Fault("flow-drops", "flows", NOTHING, "hard", flow_drops, bridge=OVS, touches=WAY | NIC),
     Fault("fdb-fixed", "fdb", "requests leave, and no answer comes back to the router", "hard",
-          fdb_fixed, HAND, touches=WAY | MAC | NIC),
+          fdb_fixed, HAND, touches=WAY | MAC | NIC | VLAN),
     Fault("gateway-down", "gateway-up", NOTHING, "easy", gateway_down, touches=PORT),
     Fault("gateway-outside", "gateway-up", NOTHING, "hard", gateway_outside, HAND,
           touches=PORT | WAY | MAC),
