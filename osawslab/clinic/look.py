@@ -185,8 +185,17 @@ def processes(names: list[str]) -> list[dict[str, Any]]:
             name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)
         ]
         if client or named:
-            found.append({"pid": pid, "words": text[:200], "client": client, "names": named})
+            found.append({"pid": pid, "words": text[:200], "client": client, "names": named,
+                          "leads": leads(pid)})  # fmt: skip
     return sorted(found, key=lambda each: int(str(each["pid"])))
+
+
+def leads(pid: int) -> bool:
+    """Say whether a process leads its group."""
+    try:
+        return os.getpgid(pid) == pid
+    except OSError:  # it has ended
+        return False
 
 
 def stopped() -> dict[str, list[str]]:

@@ -163,12 +163,14 @@ def inner(walk: Walk, port: Port) -> Iterator[Station]:
         bad = tag == DEAD or not switch.of(port.name) or (tag == gate and gate)
         bad = bad or (tag == 0 and bool(taps))
         right = taps[0] if taps else 0
+        free = right or next(each for each in range(1, DEAD) if each not in switch.tags.values())
+        agent = "Id=neutron-openvswitch-agent" in walk.seen.said("units").out
         yield Station(
             "inner-plugged", f"{port.name} is plugged in",
             f"the VMs' VLAN {right}" if right else "a VLAN of its own", f"VLAN {tag or 'none'}",
             not bad, (walk.seen.said("ovs|ports"),),
-            f"sudo ovs-vsctl set port {port.name} tag={right}" if right
-            else "sudo systemctl restart neutron-openvswitch-agent",
+            "sudo systemctl restart neutron-openvswitch-agent" if agent and not right
+            else f"sudo ovs-vsctl set port {port.name} tag={free}",
         )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from osawslab.clinic.seen import Name, Port, Said
 from osawslab.clinic.station import Station, unseen
@@ -126,7 +127,7 @@ def others(walk: Walk, port: Port) -> Iterator[Station]:
         client = each["client"] and (name in words or (bare and port.addresses))
         if client or (name in each["names"] and CONFIGURES.search(each["words"])):
             seen.append(f"process {each['pid']}: {each['words']}")
-            mends.append(f"sudo kill {each['pid']}")
+            mends.append(f"sudo kill {ended(each)}")
             evidence.append(Said(f"ps -o args= -p {each['pid']}", 0, each["words"], ""))
     lease = told["files"].get(f"/run/systemd/netif/leases/{port.index}", "")
     if lease:
@@ -163,8 +164,13 @@ def others(walk: Walk, port: Port) -> Iterator[Station]:
             f"now {now.mac}, {'UP' if now.up else 'DOWN'}, {now.addresses or 'no address'}"
             if changed else "the same", not changed,
             tuple(Said(f"ps -o args= -p {each['pid']}", 0, each["words"], "") for each in who),
-            f"sudo kill {who[0]['pid']}" if who else "",
+            f"sudo kill {ended(who[0])}" if who else "",
         )  # fmt: skip
+
+
+def ended(process: Mapping[str, Any]) -> str:
+    """Say whom to kill: with a leader its group, or what it has just begun comes after all."""
+    return f"-- -{process['pid']}" if process.get("leads") else str(process["pid"])
 
 
 def gateway(walk: Walk) -> Iterator[Station]:

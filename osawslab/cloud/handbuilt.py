@@ -235,10 +235,9 @@ def add_bridge(cloud: Cloud, name: str, why: str) -> Want:
             next='lab.reset("install_cloud"), with the settings it was made with',
         )
     if not cloud.uses_openvswitch:
+        make = f"ip link add {name} type bridge stp_state 0 mcast_snooping 0 && "
         return Want(
-            cloud.bridge(name) is not None,
-            why,
-            f"ip link add {name} type bridge stp_state 0 mcast_snooping 0 && ip link set {name} up",
+            link is not None and link.up, why, f"{'' if link else make}ip link set {name} up"
         )
     kind = f" -- set bridge {name} {datapath(cloud)}" if datapath(cloud) else ""
     return Want(cloud.bridge(name) is not None, why, f"ovs-vsctl --may-exist add-br {name}{kind}")

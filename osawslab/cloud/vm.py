@@ -46,6 +46,11 @@ def wants(cloud: Cloud) -> Iterator[Want]:
     yield Want(
         address in has.addresses, "its address", f"ip -n {netns} addr replace {address} dev eth0"
     )
+    yield Want(
+        inside is None or has.mtu == MTU,
+        "whole packets pass",
+        f"ip -n {netns} link set eth0 mtu {MTU}",
+    )
     yield Want(has.up, "its NIC is up", f"ip -n {netns} link set eth0 up")
     yield Want(
         cloud.host.namespace(netns).has_default(settings.tenant_gateway, "eth0"),

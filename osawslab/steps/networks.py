@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from osawslab.cloud import handbuilt, router, vm
 from osawslab.cloud.handbuilt import Cloud, Want
@@ -10,12 +11,17 @@ from osawslab.cloud.openstack.lasting import second_address
 from osawslab.errors import StepNotReady
 from osawslab.report import Action, Check, Table
 from osawslab.settings import Settings
-from osawslab.steps import work
+from osawslab.steps import clearing, work
 from osawslab.steps.site import Shown, Site
 from osawslab.steps.work import Ground
 
 NAME = "networks"
-read = work.read
+
+
+def read(site: Site) -> Ground:
+    """Read the instance, and what stands in the way. Raises StepNotReady before `provision`."""
+    ground = work.read(site)
+    return replace(ground, obstacles=clearing.look(ground.host, ground.cloud, clearing.ROUTER))
 
 
 def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
@@ -29,7 +35,7 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
             raise StepNotReady(f"there is no bridge {name} yet", seen="none", next=f"lab.{step}()")
     return work.actions(
         facts.host,
-        (*handbuilt.patch(cloud), *router.wants(cloud), *vm.wants(cloud)),
+        (*facts.obstacles, *handbuilt.patch(cloud), *router.wants(cloud), *vm.wants(cloud)),
     )
 
 
@@ -58,6 +64,7 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
             vm_netns.listens,
             next,
         ),
+        *clearing.checks(facts.obstacles, next),
     )
 
 

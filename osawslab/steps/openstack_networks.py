@@ -18,7 +18,7 @@ from osawslab.cloud.openstack.project import Project
 from osawslab.errors import LabTimeout, StepNotReady
 from osawslab.keys import key_file
 from osawslab.report import Action, Check, Table
-from osawslab.steps import networks, openstack_install, work
+from osawslab.steps import clearing, networks, openstack_install, work
 from osawslab.steps.site import Shown, Site
 from osawslab.steps.work import Ground
 
@@ -50,7 +50,7 @@ class Seen:
 
 def read(site: Site) -> Seen:
     """Read instance and OpenStack. Raises StepNotReady before `install_cloud`."""
-    ground = work.read(site)
+    ground = networks.read(site)
     there = installed.read(ground.host, site.settings)
     if not there.secrets or "guest" not in there.stamps:
         return Seen(ground, None, None)
@@ -76,7 +76,7 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
         )
     public = key_file(site.target.keys).with_suffix(".pub").read_text()
     maker = Maker(facts.openstack, site.settings, found, public)
-    todo = list(actions(maker.deeds()))
+    todo = [*work.actions(ground.host, ground.obstacles), *actions(maker.deeds())]
     if todo or not _noted(facts):
         todo.append(
             Action(
@@ -165,6 +165,7 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
             says,
             next,
         ),
+        *clearing.checks(facts.ground.obstacles, next),
     )
 
 

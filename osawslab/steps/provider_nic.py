@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from osawslab.cloud import handbuilt
 from osawslab.cloud.handbuilt import ALIAS, NOTE, Cloud, Want
 from osawslab.host import interfaces
 from osawslab.report import Action, Check
-from osawslab.steps import work
+from osawslab.steps import clearing, work
 from osawslab.steps.site import Shown, Site
 from osawslab.steps.work import Ground
 
 NAME = "provider_nic"
 
-read = work.read
+
+def read(site: Site) -> Ground:
+    """Read the instance, and what stands in the way. Raises StepNotReady before `provision`."""
+    ground = work.read(site)
+    return replace(ground, obstacles=clearing.look(ground.host, ground.cloud, clearing.NIC))
 
 
 def _files(cloud: Cloud, nic: str) -> list[interfaces.Wanted]:
@@ -33,6 +39,7 @@ def plan(site: Site, facts: Ground) -> tuple[Action, ...]:
     nic = cloud.require_provider_nic()
     mac = cloud.registered_mac
     wants = [
+        *facts.obstacles,
         Want(
             (cloud.host.files.get(NOTE) or "").strip() == mac,
             "note the NIC's registered MAC before anything changes",
@@ -105,6 +112,7 @@ def checks(site: Site, facts: Ground) -> tuple[Check, ...]:
             nic is not None and nic.name in ports,
             next,
         ),
+        *clearing.checks(facts.obstacles, next),
     )
 
 

@@ -21,6 +21,7 @@ class Ground:
     provider_eip: str
     management_eip: str
     registered: tuple[str, ...] = ()  # the provider ENI's private addresses
+    obstacles: tuple[Want, ...] = ()  # what `clearing` has found, where a step looks for it
 
 
 def read(site: Site) -> Ground:

@@ -97,6 +97,29 @@ def test_what_the_steps_have_healed_is_broken_no_more(
     assert not lab.mend().changed
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "duplicate-mac blackhole forward-drops vm-mtu ssh-server-hangs flow-drops source-check",
+        "neighbour-fixed port-drops vm-firewall second-program",
+        "nft-drops vm-neighbour-fixed fdb-fixed",
+    ],
+)
+def test_what_stands_in_the_way_is_taken_out_of_it(lab: Lab, names: str) -> None:
+    """What no step has made is found and taken away by the step that it is in the way of."""
+    for name in names.split():
+        lab.break_it(name)
+    checked = lab.check("networks")
+    assert not checked
+    assert {each.next for each in checked.checks if not each} == {"lab.networks()"}
+    assert all([lab.run(step).ok for step in ("provider_nic", "networks")])
+    assert lab.diagnose().ok
+    assert lab.broken().rows == ()
+    assert not lab.run("provider_nic").changed
+    assert not lab.run("networks").changed
+    assert not lab.mend().changed
+
+
 def test_what_was_broken_by_hand_is_not_taken_for_ours(lab: Lab) -> None:
     before = breaking.before(lab._site())
     change = FAULTS["forwarding-off"].change(before)
