@@ -43,7 +43,7 @@ IDS = (  # what is another elsewhere, and how the runbook calls it
     (r"\bsubnet-[0-9a-f]{17}\b", "subnet-ID"),
     (r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", "MAC"),
     (r"\b203\.0\.113\.\d+\b", "ELASTIC-IP"),
-    (r"\b(process|kill -CONT) \d+\b", r"\1 PID"),
+    (r"\b(process|kill(?: -CONT| --)?|ps -o args= -p) (-?)\d+\b", r"\1 \2PID"),
 )
 BARE = ((r"\b(ip|bridge|tc)((?: -n \S+)?) -j( -d)?\b", r"\1\2"),)  # as a person types it
 

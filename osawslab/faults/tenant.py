@@ -147,6 +147,7 @@ def ssh_server_hangs(b: Before) -> Change:
 
 
 INNER, VM = frozenset({"inner"}), frozenset({"vm"})
+TAP = frozenset({"tap"})
 VLAN = frozenset({"tenant VLAN"})  # with both ends in other ones, nobody can say which was right
 FAULTS = (
     Fault("inner-down", "inner-up", NO_VM, "easy", inner_down, touches=INNER),
@@ -157,7 +158,7 @@ FAULTS = (
           INNER),
     Fault("gateway-dead", "gateway-plugged", "nothing that the router sends reaches the NIC",
           "medium", gateway_dead, bridge=OVS, touches=frozenset({"way"})),
-    Fault("vm-unplugged", "guest-plugged", NO_VM, "medium", vm_unplugged, HAND, touches=VM),
+    Fault("vm-unplugged", "guest-plugged", NO_VM, "medium", vm_unplugged, HAND, touches=VM | TAP),
     Fault("vm-in-another-vlan", "guest-plugged", NO_VM, "hard", vm_in_another_vlan, HAND,
           OVS, VM | VLAN),
     Fault("vm-cable-down", "guest-plugged", NO_VM, "medium", vm_cable_down, HAND, touches=VM),

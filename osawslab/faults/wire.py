@@ -188,7 +188,7 @@ def gateway_no_address(b: Before) -> Change:
 def gateway_other_address(b: Before) -> Change:
     """Give the gateway port an address that is not registered, in its own's place."""
     own, length = b.address.split("/")
-    other = f"{own.rpartition('.')[0]}.77/{length}"
+    other = f"{own.rpartition('.')[0]}.78/{length}"
     enter = f"ip -n {b.qr} addr"
     return Change(
         (Run(f"{enter} del {b.address} dev {b.qg}"), Run(f"{enter} add {other} dev {b.qg}"),
@@ -244,7 +244,7 @@ def duplicate(b: Before) -> Change:
     )  # fmt: skip
 
 
-VLAN = frozenset({"tenant VLAN"})  # with each new one Open vSwitch forgets its FDB
+SWITCH = frozenset({"tenant VLAN", "tap"})  # when those change, Open vSwitch forgets its FDB
 NIC, WAY, PORT, MAC = (frozenset({each}) for each in ("nic", "way", "gateway", "mac"))
 OVS = "openvswitch"
 HAND = ("handbuilt",)
@@ -264,7 +264,7 @@ FAULTS = (
     Fault("bridge-down", "patch", NOTHING, "easy", bridge_down, bridge="linux", touches=WAY),
     Fault("flow-drops", "flows", NOTHING, "hard", flow_drops, bridge=OVS, touches=WAY | NIC),
     Fault("fdb-fixed", "fdb", "requests leave, and no answer comes back to the router", "hard",
-          fdb_fixed, HAND, touches=WAY | MAC | NIC | VLAN),
+          fdb_fixed, HAND, touches=WAY | MAC | NIC | SWITCH),
     Fault("gateway-down", "gateway-up", NOTHING, "easy", gateway_down, touches=PORT),
     Fault("gateway-outside", "gateway-up", NOTHING, "hard", gateway_outside, HAND,
           touches=PORT | WAY | MAC),
