@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,12 +18,12 @@ from typing import Any
 
 from osawslab.environment import CHECKOUT
 from osawslab.errors import BadSetting, MissingTool, StepNotReady
-from osawslab.region import machine, offline, rootfs
+from osawslab.region import machine, offline, rootfs, uml
 
 Say = Callable[[str], None]
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", "lab.toml"}  # by what is run, or the owner's own
 EDITABLE = "editables"  # what hatchling needs besides for an editable installation
-ROOM = 1 << 30  # bytes: wheels are 0.2 GB, packages 0.1 GB
+ROOM = 1 << 30  # bytes: wheels are 0.2 GB, packages 0.2 GB
 
 
 def fetch(folder: Path, images: bool, say: Say) -> dict[str, Any]:
@@ -65,7 +66,8 @@ def fetch(folder: Path, images: bool, say: Say) -> dict[str, Any]:
     say("fetching Python packages (about a minute)")
     wheels(inside / "wheels")
     say("fetching Debian packages")
-    debs(inside / "debs", images)
+    if not debs(inside / "debs", images):
+        say(f"this release has no {uml.PACKAGE}: no region where namespaces are forbidden")
     (inside / "images").mkdir(exist_ok=True)
     for name, tree in carried.items():
         if not (inside / "images" / f"{name}.tar").exists():
@@ -146,8 +148,11 @@ def wheels(folder: Path) -> None:
         own.unlink()
 
 
-def debs(folder: Path, images: bool) -> None:
-    """Get the Debian packages with all that they need, also what this machine has already."""
+def debs(folder: Path, images: bool) -> bool:
+    """Get the Debian packages with all that they need, also what this machine has already.
+
+    False where there is no User-Mode Linux for this release and processor.
+    """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise MissingTool(
             "Debian packages are fetched by apt-get and dpkg-deb",
@@ -164,10 +169,17 @@ def debs(folder: Path, images: bool) -> None:
         own = (*machine.own_lists(Path(name)), "-o", "APT::Sandbox::User=root", "-qq")
         _run(["apt-get", *own, "update"], what)
         empty = ("-o", f"Dir::State::status={nothing}", "--no-install-recommends")
-        told = _run(["apt-get", *own, *empty, "--simulate", "install", *sorted(wanted)], what)
-        names = [line.split()[1] for line in told.splitlines() if line.startswith("Inst ")]
-        _run(["apt-get", *own, "download", *names], what, cwd=folder)
+
+        def needed(packages: set[str]) -> set[str]:
+            told = _run(["apt-get", *own, *empty, "--simulate", "install", *sorted(packages)], what)
+            return {line.split()[1] for line in told.splitlines() if line.startswith("Inst ")}
+
+        names, kernel = needed(wanted), set()
+        with contextlib.suppress(MissingTool):
+            kernel = needed({uml.PACKAGE, uml.DISKS})
+        _run(["apt-get", *own, "download", *sorted(names | kernel)], what, cwd=folder)
     (folder / "Packages").write_text("".join(map(_entry, sorted(folder.glob("*.deb")))))
+    return bool(kernel)
 
 
 def _entry(deb: Path) -> str:

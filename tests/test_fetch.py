@@ -15,7 +15,7 @@ import pytest
 
 from osawslab import environment, fetch
 from osawslab.errors import BadSetting, MissingTool, StepFailed, StepNotReady
-from osawslab.region import baked, machine, offline, rootfs
+from osawslab.region import baked, machine, offline, rootfs, uml
 from osawslab.testing import fresh_home
 
 SPACE = ("--net",) if os.geteuid() == 0 else ("--map-root-user", "--net")
@@ -28,12 +28,12 @@ def quiet(text: str) -> None:
     """Say nothing."""
 
 
-def command(words: list[str], folder: Path, home: Path) -> dict[str, Any]:
+def command(words: list[str], folder: Path, home: Path, **more: str) -> dict[str, Any]:
     """Run a program with nothing but a home, where no network is."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     done = subprocess.run(
-        [*ALONE, *words], cwd=folder, env={"PATH": path, "HOME": str(home), **QUICK}, timeout=500,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        [*ALONE, *words], cwd=folder, env={"PATH": path, "HOME": str(home), **QUICK, **more},
+        timeout=500, stdin=subprocess.DEVNULL, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
     return dict(json.loads(done.stdout))
@@ -67,11 +67,28 @@ def test_its_packages_need_no_others(carried: Path, tmp_path: Path) -> None:
     (tmp_path / "status").touch()  # of a machine that has nothing
     options = offline.archive(tmp_path, carried / "offline" / "debs")
     empty = ("-o", f"Dir::State::status={tmp_path / 'status'}", "-o", f"Dir::Cache={tmp_path}")
-    for words in (["update"], ["--simulate", "install", *{need.package for need in machine.NEEDS}]):
+    every = {*(need.package for need in machine.NEEDS), uml.PACKAGE, uml.DISKS}
+    for words in (["update"], ["--simulate", "install", *every]):
         done = subprocess.run(
             ["apt-get", "-qq", *options, *empty, *words], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_kernel_for_where_namespaces_are_forbidden_comes_along(carried: Path) -> None:
+    show = (
+        "import json; from osawslab.region import uml;"
+        " uml.unpack(); print(json.dumps({'root': str(uml.tree())}))"
+    )
+    with fresh_home() as home:
+        (home / "status").touch()  # as where nothing is installed
+        (home / "apt.conf").write_text(f'Dir::State::status "{home}/status";')
+        more = {"PYTHONPATH": str(carried), "APT_CONFIG": str(home / "apt.conf")}
+        found = command([sys.executable, "-P", "-c", show], carried, home, **more)
+        tree = Path(found["root"])
+        assert home in tree.parents
+        assert os.access(tree / "usr/bin/linux.uml", os.X_OK)
+        assert any((tree / "usr/lib/uml").rglob("veth.ko*"))
 
 
 def test_a_run_that_was_cut_off_goes_on(carried: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ from osawslab.region import kernel, machine
 from osawslab.region.channel import Channel
 
 PACKAGE = "user-mode-linux"
+DISKS = "e2fsprogs"  # the package of what makes the instances' disks
 INSTALLED = "/usr/bin"
 ARGUMENTS = (sys.executable, "-P", "-m", "osawslab.region.uml")
 READY = b"\0osawslab\n"  # what `umlinit` says first; before it the line is nobody's
@@ -62,7 +63,7 @@ def program() -> Path | None:
 
 def unpack() -> None:
     """Download the kernel's package and unpack it in the cache. Raises MissingTool."""
-    machine.unpack_into(tree(), (PACKAGE, *(() if maker() else ("e2fsprogs",))))
+    machine.unpack_into(tree(), (PACKAGE, *(() if maker() else (DISKS,))))
 
 
 def maker() -> Path | None:
