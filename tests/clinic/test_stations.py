@@ -11,89 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stranger import ENI, ROUTER, link, look, said, told
 
-from osawslab.clinic import firewall, hear, outside
+from osawslab.clinic import outside
 from osawslab.clinic.account import Account
-from osawslab.clinic.bridges import dropper, reaches
 from osawslab.clinic.diagnosis import Case, diagnose, nobody
-from osawslab.clinic.firewall import Packet
-from osawslab.clinic.seen import Nic, Said
 from osawslab.clinic.source import source
 from osawslab.clinic.station import BECAUSE, ORDER, Diagnosis, Station, explained
 from osawslab.errors import CannotReach
-
-ROUTER = "qrouter-1"
-MAC = "02:00:00:00:00:05"
-ENI = Nic(MAC, ("10.0.2.9",), "eni-2", "subnet-2", "10.0.2.0/24", "vpc-1", 1, {"192.0.2.1": "10.0.2.9"})  # noqa: E501  # fmt: skip
-
-
-def said(out: Any, status: int = 0, err: str = "") -> dict[str, Any]:
-    text = out if isinstance(out, str) else json.dumps(out)
-    return {"command": "…", "status": status, "out": text, "err": err}
-
-
-def link(name: str, mac: str, *addresses: str, **more: Any) -> dict[str, Any]:
-    """Build what `ip -j addr` says of an interface."""
-    info = [
-        {"family": "inet", "local": each.split("/")[0], "prefixlen": int(each.split("/")[1])}
-        for each in addresses
-    ]
-    kind = {"linkinfo": {"info_kind": more.pop("kind")}} if "kind" in more else {}
-    return {"ifname": name, "address": mac, "flags": ["UP"], "mtu": 1500, "addr_info": info,
-            **kind, **more}  # fmt: skip
-
-
-ANSWERED = said("2 packets transmitted, 2 received, 0% packet loss")
-
-
-def told(**changes: Any) -> dict[str, Any]:
-    """Build the look at a sound host with other names than a lab's, on a Linux bridge."""
-    host = [
-        link("ens5", "02:00:00:00:00:04", "10.0.1.9/24"),
-        link("ens6", "02:00:00:00:00:0f", master="brq7", permaddr=MAC),
-        link("brq7", "02:00:00:00:00:0f", kind="bridge"),
-        link("tapx", "fe:16:3e:00:00:01", kind="veth", master="brq7", ifindex=7, link_index=3,
-             link_netnsid=0),
-    ]  # fmt: skip
-    router = [
-        link("qg-x", MAC, "10.0.2.9/24", kind="veth", ifindex=3, link_index=7, link_netnsid=0),
-        link("qr-x", "fa:16:3e:00:00:02", "10.9.0.1/24"),
-    ]
-    ways = [{"dst": "default", "gateway": "10.0.2.1", "dev": "qg-x"}]
-    saved = "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o qg-x -j MASQUERADE\nCOMMIT\n"
-    macs = {
-        mac: {
-            "device-number": [str(at)], "interface-id": [f"eni-{at}"], "local-ipv4s": [own],
-            "public-ipv4s": [], "subnet-id": ["s"], "subnet-ipv4-cidr-block": [cidr],
-            "vpc-id": ["v"], "vpc-ipv4-cidr-blocks": [], "security-group-ids": [],
-            "leads": {"192.0.2.1": own},
-        }
-        for at, mac, own, cidr in (
-            (0, "02:00:00:00:00:04", "10.0.1.9", "10.0.1.0/24"),
-            (1, MAC, "10.0.2.9", "10.0.2.0/24"),
-        )
-    }  # fmt: skip
-    answers = {
-        "|links": said(host), "|again": said(host), f"{ROUTER}|links": said(router),
-        "|routes": said([{"dst": "default", "gateway": "10.0.1.1", "dev": "ens5"}]),
-        f"{ROUTER}|routes": said(ways), f"{ROUTER}|iptables": said(saved),
-        f"{ROUTER}|sysctl": said("net.ipv4.ip_forward = 1\n"), f"{ROUTER}|out": ANSWERED,
-        f"{ROUTER}|way|qr-x": said([{"dst": "8.8.8.8", "dev": "qg-x"}]),
-        "ovs|bridges": said("", 127, "No such file"), "units": said("", 127, "No such file"),
-        "fdb": said([]), "netns": said([]),
-    }  # fmt: skip
-    answers.update(changes.pop("said", {}))
-    return {
-        "root": True, "user": "me", "programs": {}, "system": "Some Linux 7", "netns": [ROUTER],
-        "spaces": ["", ROUTER], "said": answers, "heard": [], "files": {}, "processes": [],
-        "metadata": {"error": "", "macs": macs, "instance": "i-1", "region": "eu-north-1"},
-        "bridge_filter": "", "systemd": True, **changes,
-    }  # fmt: skip
-
-
-def look(facts: dict[str, Any], books: Account | None = None) -> Diagnosis:
-    ask = (lambda *_: books) if books else nobody()
-    return diagnose(Case("host", lambda *_: facts, ask, lambda *_: "SSH-2.0"))
 
 
 def test_a_strangers_sound_host_has_no_finding() -> None:
@@ -102,108 +27,6 @@ def test_a_strangers_sound_host_has_no_finding() -> None:
     assert "nothing is wrong" in found.headline
     assert json.dumps(found.data)
     assert found._repr_html_()
-
-
-def switched() -> dict[str, Any]:
-    """Build the answers of an Open vSwitch whose patch cable to the provider bridge is gone."""
-    bridges = {"br-int": ["qg-x", "patch-tun"], "br-tun": ["patch-int"], "br-ex": ["ens6"]}
-    peers = {"patch-tun": "patch-int", "patch-int": "patch-tun"}
-    none: list[Any] = ["set", []]
-    ports = [port for each in bridges.values() for port in each]
-    return {
-        "ovs|version": said("ovs-vswitchd (Open vSwitch) 3.1.0"),
-        "ovs|bridges": said({"data": [
-            [name, ["set", [["uuid", each] for each in held]], "system", "secure", ["map", []]]
-            for name, held in bridges.items()
-        ]}),
-        "ovs|ports": said({"data": [[["uuid", each], each, none, none] for each in ports]}),
-        "ovs|interfaces": said({"data": [
-            [each, "patch" if each in peers else "",
-             ["map", [["peer", peers[each]]] if each in peers else []], 1, none, ["map", []]]
-            for each in ports
-        ]}),
-    }  # fmt: skip
-
-
-def test_the_bridge_of_tunnels_is_not_the_nics_even_where_no_other_is_joined() -> None:
-    facts = told(said={**switched(), f"{ROUTER}|out": said("2 packets transmitted, 0 received")})
-    for where in ("|links", "|again"):
-        rows = [
-            each for each in json.loads(facts["said"][where]["out"]) if each["ifname"] != "tapx"
-        ]
-        rows = [{**each, "master": "ovs-system"} if each.get("master") else each for each in rows]
-        facts["said"][where] = said(rows)
-    found = look(facts)
-    assert found.cause is not None
-    assert found.cause.key == "patch", found.text
-    assert "br-int and br-ex" in found.cause.what
-    assert "br-tun" not in found.cause.mend
-
-
-def several(*addresses: str, saved: str = "") -> dict[str, Any]:
-    """Build a router whose gateway port has these addresses, of an ENI that has two."""
-    facts = told()
-    router = [
-        link("qg-x", MAC, *addresses, kind="veth", ifindex=3, link_index=7, link_netnsid=0),
-        link("qr-x", "fa:16:3e:00:00:02", "10.9.0.1/24"),
-    ]
-    rules = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
-    rules += "-A POSTROUTING -o qg-x -j SNAT --to-source 10.0.2.9\n" + saved + "COMMIT\n"
-    facts["said"].update({f"{ROUTER}|links": said(router), f"{ROUTER}|iptables": said(rules)})
-    facts["metadata"]["macs"][MAC]["local-ipv4s"] = ["10.0.2.9", "10.0.2.10"]
-    return facts
-
-
-def test_a_floating_ip_is_not_the_routers_own_address() -> None:
-    found = look(several("10.0.2.10/32", "10.0.2.9/24"))
-    assert found.ok, found.text
-    found = look(several("10.0.2.10/32"))
-    assert found.cause is not None
-    assert found.cause.key == "gateway-address", found.text
-    assert found.cause.seen == "only 10.0.2.10/32"
-    assert "addr add 10.0.2.9/24 dev qg-x" in found.cause.mend
-    found = look(several("10.0.2.10/32", "10.0.2.77/24"))
-    assert found.cause is not None
-    assert (found.cause.key, found.cause.seen) == ("registered", "10.0.2.77")
-
-
-def test_a_published_address_without_an_elastic_ip_takes_none_that_is_used() -> None:
-    rule = "-A PREROUTING -d 10.0.2.10/32 -p tcp --dport 522 -j DNAT --to-destination 10.9.0.5:22\n"
-    found = look(several("10.0.2.9/24", "10.0.2.10/32", saved=rule))
-    assert found.cause is not None
-    assert found.cause.key == "eip", found.text
-    assert "10.0.2.10" in found.cause.what + found.cause.mend
-    assert "192.0.2.1" not in found.cause.mend
-    assert "reassociation" not in found.cause.mend
-
-
-def test_what_is_marked_at_the_gateway_passes_neutrons_scopes() -> None:
-    scope = (
-        "COMMIT\n*mangle\n:PREROUTING ACCEPT [0:0]\n:scope - [0:0]\n-A PREROUTING -j scope\n"
-        "-A scope -i qr-x -j MARK --set-xmark 0x4000000/0xffff0000\n{}"
-        "COMMIT\n*filter\n:FORWARD ACCEPT [0:0]\n"
-        "-A FORWARD -o qr-x -m mark ! --mark 0x4000000/0xffff0000 -j DROP\n"
-    )
-    marked = "-A scope -i qg-x -j MARK --set-xmark 0x4000000/0xffff0000\n"
-    found = look(several("10.0.2.9/24", saved=scope.format(marked)))
-    assert found.ok, found.text
-    found = look(several("10.0.2.9/24", saved=scope.format("")))
-    assert found.cause is not None
-    assert found.cause.key == "filter"
-
-
-def test_a_hypervisor_that_is_stopped_is_named() -> None:
-    facts = several("10.0.2.9/24")
-    silent = said("2 packets transmitted, 0 received")
-    mac = "fa:16:3e:00:00:09"
-    facts["said"][f"{ROUTER}|guest|10.9.0.5"] = silent
-    facts["said"][f"{ROUTER}|neighbours"] = said(
-        [{"dst": "10.9.0.5", "lladdr": mac, "dev": "qr-x"}]
-    )
-    facts["stopped"] = {"77": ["fa:16:3e:00:00:08"], "88": [mac]}
-    found = look(facts)
-    assert found.cause is not None
-    assert (found.cause.key, found.cause.mend) == ("guest", "sudo kill -CONT 88")
 
 
 UNITS = (
@@ -403,41 +226,6 @@ def test_every_rule_of_what_explains_what_names_stations() -> None:
     for key, causes in BECAUSE.items():
         assert {key, *causes} <= set(ORDER), key
         assert key not in causes, key
-
-
-RULES = firewall.read(
-    "*mangle\n:PREROUTING ACCEPT [0:0]\n:scope - [0:0]\n-A PREROUTING -j scope\n"
-    "-A scope -i qg-1 -j MARK --set-xmark 0x2/0xffff\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\n"
-    "-A FORWARD ! -s 10.0.0.0/8 -p tcp -m tcp --dport 22:25 -j ACCEPT\n"
-    "-A FORWARD -m mark ! --mark 0x2/0xffff -j ACCEPT\nCOMMIT\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("packet", "dropped"),
-    [
-        (Packet("192.0.2.1", "10.0.0.1", "qg-1", protocol="tcp", port=23), False),
-        (Packet("192.0.2.1", "10.0.0.1", "qg-1", protocol="tcp", port=26), True),
-        (Packet("10.0.0.9", "10.0.0.1", "qg-1", protocol="tcp", port=23), True),
-        (Packet("10.0.0.9", "192.0.2.1", "qr-1"), False),
-    ],
-)
-def test_a_packet_is_led_through_the_rules(packet: Packet, dropped: bool) -> None:
-    hooks = (("mangle", "PREROUTING"), ("filter", "FORWARD"))
-    assert RULES.passes(packet, *hooks).dropped is dropped
-
-
-def test_a_trace_tells_who_gets_a_frame_without_a_tag() -> None:
-    trace = Said("", 0, "Datapath actions: push_vlan(vid=1,pcp=0),a,pop_vlan,eth1", "")
-    assert reaches(trace) == ["eth1"]
-    lost = 'bridge("br-x")\n---\n 0. in_port="e",dl_vlan=1, priority 9\n    drop\n'
-    assert dropper(lost) == ("br-x", "priority=9,in_port=e,dl_vlan=1")
-
-
-def test_a_frame_is_told() -> None:
-    arp = bytes.fromhex("ffffffffffff0200000000050806000108000604000102000000000" "5" "0a000209"
-                        "000000000000" "0a000201")  # fmt: skip
-    assert hear.told(arp) == [MAC, "ff:ff:ff:ff:ff:ff", "arp who-has", "10.0.2.9", "10.0.2.1"]
 
 
 def test_the_look_runs_by_itself_as_a_user_without_rights(tmp_path: Path) -> None:
