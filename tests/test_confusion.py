@@ -67,6 +67,8 @@ def test_the_committed_matrix_has_every_fault_and_nothing_wrong() -> None:
     assert all(each["named_first"] and each["mended"] for each in told["faults"])
     assert told["healthy_findings"] == []
     assert all(each["named"] for each in told["pairs"])
+    every = [[one.name, two.name] for one, two in confusion.pairs()]
+    assert [each["faults"] for each in told["pairs"]] == every, "tests/regenerate_confusion.py"
 
 
 def test_facts_are_without_counters_and_empty_tables() -> None:
