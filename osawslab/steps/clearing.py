@@ -138,7 +138,7 @@ def look(host: SshHost, cloud: Cloud, way: str) -> tuple[Want, ...]:
         nic=nic.name,
         mac=cloud.registered_mac,
         gateway=called.gateway,
-        bridges=list(cloud.host.bridges or ()),
+        bridges=sorted(cloud.host.bridges or ()),  # Open vSwitch lists them in no order
         spaces=[
             each for each in (called.router_netns, called.vm_netns) if each in cloud.host.netns
         ],

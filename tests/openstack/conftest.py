@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from osawslab import Lab
+from osawslab.errors import LabError
 from osawslab.testing import fresh_home
 
 
@@ -20,6 +21,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.path.name != "test_install.py" and item.path.parent.name == "openstack",
         )
     )
+
+
+SEEN = """
+router=$(ip netns list | grep -o 'qrouter-[^ ]*')
+ip netns exec "$router" ping -n -c 1 -W 2 192.168.20.5
+ip -n "$router" addr; ip -n "$router" neigh; ip netns exec "$router" iptables-save -t nat
+ovs-vsctl show; ovs-appctl fdb/show br-example
+tail -n 3 /var/log/neutron/*agent.log
+tail -c 300 /var/lib/nova/instances/*/console.log
+ps -eo pid,stat,args | grep qemu- | cut -c 1-80
+"""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say with a failure how the lab was: it is gone when somebody reads of it."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and isinstance(lab, Lab):
+        for name, told in (("diagnosis", lab.diagnose), ("seen", lambda: lab.shell(SEEN))):
+            try:
+                report.sections.append((name, str(told())))
+            except LabError as error:
+                report.sections.append((name, str(error)))
+    return report
 
 
 @pytest.fixture(scope="session")
