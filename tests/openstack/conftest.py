@@ -30,7 +30,7 @@ ip -n "$router" addr; ip -n "$router" neigh; ip netns exec "$router" iptables-sa
 ovs-vsctl show; ovs-appctl fdb/show br-example
 tail -n 3 /var/log/neutron/*agent.log
 tail -c 300 /var/lib/nova/instances/*/console.log
-ps -eo pid,stat,args | grep qemu- | cut -c 1-80
+ps -eo pid,stat,args | grep qemu- | cut -c 1-80 || true
 """
 
 
