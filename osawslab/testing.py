@@ -237,6 +237,9 @@ PARTS: Mapping[str, Callable[[Run], str]] = {
     part.__name__: part for part in (lint, types, unit, tour, nbval, browser, clients, openstack)
 }
 
+# The longest, and after it what leaves most of a processor to others.
+BESIDE = ("openstack", "clients", "browser")
+
 NAMED: Mapping[str, Callable[[Run], str]] = {  # no part of all
     part.__name__: part for part in (tempest, lasting, hub)
 }
@@ -286,8 +289,12 @@ def main(parts: Sequence[str], json: bool) -> int:
 
 
 def _outcomes(names: Sequence[str], json: bool) -> list[Outcome]:
-    """Run the parts one after another, and the one of the whole machines beside all others."""
-    beside = [name for name in names if name == openstack.__name__ and len(names) > 1]
+    """Run the parts one after another; beside them, one after another too, the longest and two.
+
+    What runs beside says its words at the end.
+    """
+    both = openstack.__name__ in names and not set(names) <= set(BESIDE)
+    beside = [each for each in BESIDE if both and each in names]
     with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as apart:
         waits = [apart.submit(_outcome, name, Run(json, said)) for name in beside]
         done = [_outcome(name, Run(json)) for name in names if name not in beside]

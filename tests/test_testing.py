@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -44,20 +45,29 @@ def test_the_whole_machines_run_beside_the_others_and_speak_last(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     meets = threading.Barrier(2, timeout=20)
+    begun: list[str] = []
+    wait = False
 
-    def openstack(run: testing.Run) -> str:
-        meets.wait()
-        return "" if run("echo", "said by openstack") == 0 else "no echo"
+    def told(name: str) -> Callable[[testing.Run], str]:
+        def run(run: testing.Run) -> str:
+            begun.append(name)
+            if wait and name != "browser":
+                meets.wait()
+            return "" if run("echo", f"said by {name}") == 0 else "no echo"
 
-    def unit(run: testing.Run) -> str:
-        meets.wait()
-        return "" if run("echo", "said by unit") == 0 else "no echo"
+        return run
 
-    monkeypatch.setattr(testing, "PARTS", {"openstack": openstack, "unit": unit})
+    parts = {name: told(name) for name in ("unit", "browser", "openstack")}
+    monkeypatch.setattr(testing, "PARTS", parts)
+    assert testing.main(["openstack", "browser"], json=False) == 0
+    assert "said by browser\n" in capfd.readouterr().out  # by themselves: nobody speaks last
+    begun.clear()
+    wait = True
     assert testing.main([], json=False) == 0
+    assert set(begun[:2]) == {"openstack", "unit"}  # the browser waits for the whole machines
     out, err = capfd.readouterr()
     assert out == "said by unit\n"
-    assert "said by openstack\n" in err
+    assert "said by openstack\nsaid by browser\n" in err
 
 
 def test_a_browser_that_is_missing_is_not_run_and_its_package_is_said(
