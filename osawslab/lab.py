@@ -52,6 +52,8 @@ class Lab(Trainable):
                     seen=file.read().decode().strip(),
                     next=f"wait for it, then lab.{step}() again",
                 ) from None
+            # closing alone is not enough: a program that another thread starts just now has a copy
+            held.callback(fcntl.flock, file, fcntl.LOCK_UN)
             with writing(path):
                 file.truncate(0)
                 file.write(f"process {os.getpid()}, {step}\n".encode())

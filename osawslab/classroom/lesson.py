@@ -108,7 +108,10 @@ def _working(name: str) -> Iterator[None]:
                 seen=str(book.folder(name) / "working"),
                 next=f"osawslab seats --name {name} looks at it meanwhile",
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # also where a program just being started has a copy
 
 
 def _start(name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -270,3 +272,17 @@ def test_a_second_process_is_told_of_the_first(lab: Lab) -> None:
         other.networks()
     assert "networks" in caught.value.seen
     assert lab.networks().ok
+
+
+def test_a_program_that_began_meanwhile_does_not_keep_the_lock(lab: Lab) -> None:
+    with lab._working("networks"):
+        links = {fd: Path(f"/proc/self/fd/{fd}") for fd in map(int, os.listdir("/proc/self/fd"))}
+        copied = [fd for fd, link in links.items() if str(link.resolve()).endswith("/working")]
+        begun = subprocess.Popen(["sleep", "60"], pass_fds=copied)
+    try:
+        assert copied
+        with lab._working("networks"):
+            pass
+    finally:
+        begun.kill()
+        begun.wait()
