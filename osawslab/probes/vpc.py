@@ -56,6 +56,15 @@ def gratuitous(ground: Ground) -> Answer:
     return Answer(told == theirs.mac and answered and arrived, seen)
 
 
+def oneself(ground: Ground) -> Answer:
+    """Ask for our own address, as gratuitous ARP does: a switch would learn from an answer."""
+    told = ground.asked(ground.site.settings.provider_gateway)
+    ours = ground.provider.address
+    answered = _who_has(ground, ours, frames.arp_answer(ours))
+    words = "an answer" if answered else "silence"
+    return Answer(not answered, f"the router says {told}; for our own address {words}")
+
+
 def broadcast(ground: Ground) -> Answer:
     """Send to everybody, and to a group; the neighbour listens."""
     ground.neighbour()
@@ -138,6 +147,11 @@ CLAIMS = (
         "gratuitous-arp", "Gratuitous ARP moves nothing",
         "the registered MACs stay, and traffic goes where it went",
         "https://repost.aws/articles/ARsWC8hyOHQAyoriwvxrA_KQ", gratuitous,
+    ),
+    Claim(
+        "own-arp-unanswered", "ARP for an ENI's own address is not answered to that ENI",
+        "silence, as a host does not answer itself (inferred)",
+        "https://www.rfc-editor.org/rfc/rfc5227", oneself,
     ),
     Claim(
         "no-broadcast", "Broadcast and multicast are not delivered",

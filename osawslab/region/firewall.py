@@ -175,8 +175,11 @@ _GUARD = (
     "add rule bridge guard sent ip protocol igmp drop\n"
     f"add rule bridge guard sent iifname . ether saddr != @macs {_drop('mac')}\n"
     "add rule bridge guard sent"
-    " ether type arp iifname . arp saddr ether . arp saddr ip @arps accept\n"
-    f"add rule bridge guard sent ether type arp {_drop('arp')}\n"
+    f" ether type arp iifname . arp saddr ether . arp saddr ip != @arps {_drop('arp')}\n"
+    # Nobody is told of himself: an answer to Neutron's gratuitous ARP would have the router's own
+    # MAC as its sender, and a switch that learns from it sends that MAC's frames to the NIC.
+    "add rule bridge guard sent ether type arp iifname . arp daddr ip @sources drop\n"
+    "add rule bridge guard sent ether type arp accept\n"
     # Who has no address yet asks DHCP; it goes to the router, as a bridge floods nothing.
     "add rule bridge guard sent ether daddr ff:ff:ff:ff:ff:ff"
     " ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n"

@@ -171,6 +171,11 @@ def test_an_address_that_is_not_in_the_subnet_is_not_answered(address: str, net:
     assert asks(net, address) == []
 
 
+def test_an_instance_is_told_nothing_of_itself(net: Net) -> None:
+    """Else the router's gratuitous ARP comes back, and the provider bridge learns it at the NIC."""
+    assert asks(net, net.one.address) == []
+
+
 def test_the_mapping_service_answers_whoever_has_moved_its_mac(net: Net) -> None:
     """It tells what is registered, not what an instance's NIC says of itself."""
     netns = net.world.netns(net.two)
