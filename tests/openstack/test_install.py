@@ -158,6 +158,17 @@ def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
     assert "Failure" not in lab.shell("runuser -u nova -- nova-status upgrade check").output
 
 
+def test_a_tap_that_the_switch_took_on_as_off_is_switched_on(lab: Lab) -> None:
+    """What libvirt does when it has started a VM."""
+    [vm] = lab.shell("virsh list --name").output.split()
+    hook = f"virsh dumpxml {vm} | /etc/libvirt/hooks/qemu.d/osawslab {vm} started begin -"
+    told = lab.shell(
+        "tap=$(ls /sys/class/net | grep ^tap); ip link set $tap down; ip -br link show $tap; "
+        f"{hook}; ip -br link show $tap"
+    ).output
+    assert ["UP" in each for each in re.findall(r"<(.*)>", told)] == [False, True], told
+
+
 def test_secrets_are_seen_nowhere(lab: Lab, home: Path) -> None:
     secrets = openstack_install.secrets(lab.host())
     words = [secrets[name] for name in parts.SECRET_NAMES]

@@ -59,13 +59,13 @@ for module in /modules/*.ko; do
   case $module in *virtio_net.ko) insmod $module csum=0 gso=0 ;; *) insmod $module ;; esac
 done
 ip link set lo up; ip link set eth0 up
-udhcpc -i eth0 -s /etc/udhcpc.script -t 20 -T 2 -n -q -O staticroutes -O mtu
+udhcpc -i eth0 -s /etc/udhcpc.script -t 20 -T 2 -A 2 -q -O staticroutes -O mtu  # until it has one
 get() {
   printf 'GET /latest/meta-data/%s HTTP/1.0\r\nHost: 169.254.169.254\r\n\r\n' $1 |
     nc -w 20 169.254.169.254 80 > /tmp/answer
   head -1 /tmp/answer | grep -q ' 200' && tr -d '\r' < /tmp/answer | sed '1,/^$/d'
 }
-for try in 1 2 3 4 5; do
+for try in $(seq 60); do
   get public-keys/0/openssh-key > /root/.ssh/authorized_keys
   [ -s /root/.ssh/authorized_keys ] && break
   sleep 1

@@ -151,11 +151,16 @@ def base(about: About) -> str:
     )
     readers = {name: " ".join(READERS[name]) for name in READERS}
     mariadb, qemu = "/etc/mysql/mariadb.conf.d/99-osawslab.cnf", "/etc/libvirt/qemu.conf"
+    hook = "/etc/libvirt/hooks/qemu.d/osawslab"
     return f"""{CHANGES}. {SECRETS}
 write {mariadb} {readers[mariadb]} <<'END'
 {configuration.MARIADB}END
 write {qemu} {readers[qemu]} <<'END'
 {configuration.QEMU}END
+mkdir -p {hook.rpartition("/")[0]}
+write {hook} {readers[hook]} <<'END'
+{configuration.HOOK}END
+chmod +x {hook}
 sed -i '/^-l ::1/d' /etc/memcached.conf  # where there is no IPv6 it would not start
 restart
 systemctl start {" ".join(BASE)}

@@ -54,4 +54,5 @@ READERS: Mapping[str, tuple[str, ...]] = {
     "/etc/nova/nova-compute.conf": ("nova-compute",),
     "/etc/mysql/mariadb.conf.d/99-osawslab.cnf": ("mariadb",),
     "/etc/libvirt/qemu.conf": ("libvirtd",),
+    "/etc/libvirt/hooks/qemu.d/osawslab": ("libvirtd",),
 }
