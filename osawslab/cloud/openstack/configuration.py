@@ -55,6 +55,8 @@ def files(about: About) -> Mapping[str, str]:
             f"[database]\nconnection={database('keystone', 'keystone')}\n[token]\nprovider=fernet\n"
             # Each login costs a hash. More rounds make guessing slow: of 128 random bits, in vain.
             "[identity]\npassword_hash_rounds=4\n"
+            # Each call of each service has its token checked.
+            "[cache]\nbackend=dogpile.cache.pymemcache\nmemcache_servers=127.0.0.1:11211\n"
         ),
         "/etc/glance/glance-api.conf": (
             f"[DEFAULT]\nworkers=1\n[database]\nconnection={database('glance', 'glance')}\n"
@@ -168,12 +170,20 @@ AGENT_UNIT = """After=neutron-api.service neutron-rpc-server.service ovs-vswitch
 TimeoutStartSec=300
 ExecStartPre=/bin/sh -c "until curl -s -o /dev/null http://{address}:9696/; do sleep 0.3; done"
 """
+# Open vSwitch tries to reach an agent that is not there less and less often, in the end each eight
+# seconds, and the agent waits for it. What it has not tried yet it tries at once.
+SWITCH_UNIT = """ExecStartPre=+/bin/sh -c \
+  "for bridge in $$(ovs-vsctl list-br); do ovs-vsctl del-controller $$bridge; done"
+"""
 # At boot the network comes first, and two cores are few.
-COMPUTE_UNIT = """After=neutron-openvswitch-agent.service neutron-l3-agent.service
+NOVA_UNIT = """After=neutron-openvswitch-agent.service neutron-l3-agent.service
 After=neutron-dhcp-agent.service
 [Service]
 TimeoutStartSec=300
 """
+# It calls the conductor, and waits ten seconds for the answer of one that does not listen yet.
+COMPUTE_UNIT = f"""After=nova-conductor.service
+{NOVA_UNIT}"""
 
 # `rabbitmqctl add_user` wants the password as an argument, which everybody could see; a hash in a
 # file needs no argument (RabbitMQ, "Credentials and Passwords": salt of 4 bytes, SHA-256).

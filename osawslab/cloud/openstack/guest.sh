@@ -73,7 +73,8 @@ done
 name=$(get hostname); hostname "${name%%.*}"
 chmod 700 /root /root/.ssh; chmod 600 /root/.ssh/authorized_keys
 key=/etc/dropbear/dropbear_ed25519_host_key
-tar xf /dev/vda -C / 2>/dev/null  # its disk holds its host key and nothing else
+# Its disk holds its host key and nothing else; tar would read all of it, to its very end.
+head -c 65536 /dev/vda | tar xf - -C / 2>/dev/null
 if ! dropbearkey -y -f $key >/dev/null 2>&1; then
   rm -f $key; dropbearkey -t ed25519 -f $key >/dev/null 2>&1
   tar cf /dev/vda -C / etc/dropbear; sync

@@ -18,6 +18,7 @@ from osawslab.cloud.openstack.services import (
     BASE,
     COMPUTE,
     DATABASES,
+    LATE,
     NEUTRON,
     OWN,
     PACKAGES,
@@ -180,11 +181,11 @@ ovs-vsctl --may-exist add-br br-int -- set bridge br-int datapath_type={about.da
 def configure(about: About) -> str:
     """Write every service's files, and start anew who reads a changed one."""
     merges = "".join(
-        f"merge {path} {' '.join(READERS[path])} <<END\n{text}END\n"
+        f"merge {path} {' '.join(READERS[path])} <<END &\n{text}END\n"
         for path, text in configuration.files(about).items()
     )
     workers = "".join(
-        f"merge {path} {service} <<END\n[uwsgi]\nprocesses=1\nthreads={threads}\n"
+        f"merge {path} {service} <<END &\n[uwsgi]\nprocesses=1\nthreads={threads}\n"
         f"{'plugins=python3' if service == 'keystone' else ''}\nEND\n"
         for service, path in UWSGI.items()
         for threads in (8 if service == "keystone" else 1,)
@@ -197,14 +198,17 @@ def configure(about: About) -> str:
         for names, more in (
             (("keystone",), configuration.KEYSTONE_UNIT),
             (NEUTRON, ""),
-            (AGENTS, waits),
-            (COMPUTE, configuration.COMPUTE_UNIT),
+            (AGENTS[:1], waits + configuration.SWITCH_UNIT),
+            (AGENTS[1:], waits),
+            (COMPUTE[:-1], configuration.NOVA_UNIT),
+            (COMPUTE[-1:], configuration.COMPUTE_UNIT),
         )
         for unit in names
     )
     return f"""{CHANGES}. {SECRETS}
 crudini --del {UWSGI["keystone"]} uwsgi apparmor-profile
-{merges}{workers}{units}systemctl daemon-reload
+{merges}{workers}for each in $(jobs -p); do wait $each; done
+{units}systemctl daemon-reload
 restart
 """
 
@@ -249,7 +253,7 @@ def identity(about: About) -> str:
     manual, "Fernet key repository"); `fernet_setup` would load all of Keystone for that, twice.
     """
     url = f"http://{about.address}:5000/v3/"
-    early = " ".join(name for name in OWN if name != "nova-compute")
+    early = " ".join(name for name in OWN if name not in LATE)
     return f""". {SECRETS}
 systemctl daemon-reload
 for folder in fernet-keys credential-keys; do
@@ -264,7 +268,7 @@ touch {READY}
 systemctl reset-failed
 systemctl try-restart --no-block keystone
 systemctl start --no-block {early}
-OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD keystone-manage bootstrap --bootstrap-admin-url {url} \\
+OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD nice -n -10 keystone-manage bootstrap --bootstrap-admin-url {url} \\
   --bootstrap-internal-url {url} --bootstrap-public-url {url} --bootstrap-region-id RegionOne
 timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
 """

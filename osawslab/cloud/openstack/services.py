@@ -17,14 +17,16 @@ AGENTS = (
     "neutron-openvswitch-agent", "neutron-l3-agent", "neutron-dhcp-agent", "neutron-metadata-agent",
 )  # fmt: skip
 COMPUTE = (
-    "glance-api", "placement-api", "nova-api", "nova-api-metadata", "nova-conductor",
-    "nova-scheduler", "nova-compute",
+    "glance-api", "placement-api", "nova-api", "nova-api-metadata", "nova-scheduler",
+    "nova-conductor", "nova-compute",
 )  # fmt: skip
 # libvirtd ends when nobody has asked it anything for two minutes; its socket starts it again.
 BASE = ("mariadb", "memcached", "rabbitmq-server", "openvswitch-switch", "libvirtd.socket")
 NEUTRON = ("neutron-api", "neutron-rpc-server")
 OWN = ("keystone", *NEUTRON, *AGENTS, *COMPUTE)
 SERVICES = (*BASE, *OWN)
+# Who asks Placement at its start, or ends: it needs its account first.
+LATE = COMPUTE[-3:]
 # A file with a database in it that is not ours is somebody else's OpenStack.
 CONFIGURED = ("/etc/keystone/keystone.conf", "/etc/neutron/neutron.conf", "/etc/nova/nova.conf")
 DATABASES = {
