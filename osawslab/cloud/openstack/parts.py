@@ -268,8 +268,9 @@ touch {READY}
 systemctl reset-failed
 systemctl try-restart --no-block keystone
 systemctl start --no-block {early}
-OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD nice -n -10 keystone-manage bootstrap --bootstrap-admin-url {url} \\
-  --bootstrap-internal-url {url} --bootstrap-public-url {url} --bootstrap-region-id RegionOne
+export OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD
+nice -n -10 keystone-manage bootstrap --bootstrap-admin-url {url} --bootstrap-internal-url {url} \\
+  --bootstrap-public-url {url} --bootstrap-region-id RegionOne
 timeout 60 sh -c 'until curl -sf -o /dev/null {url}; do sleep 0.2; done'
 """
 
