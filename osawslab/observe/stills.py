@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, overload
 from osawslab.errors import BadCapture
 from osawslab.observe.container import NO_TIME
 from osawslab.observe.conversation import COLUMNS, Conversation, printable
-from osawslab.observe.topology import INK, LETTER, LINE, MONO, PAPER, QUIET, SANS, SHAPES, VPC, Kind
+from osawslab.observe.shapes import INK, LETTER, LINE, MONO, PAPER, QUIET, SANS, SHAPES, VPC, Kind
 from osawslab.report import Picture, Table
 
 if TYPE_CHECKING:
