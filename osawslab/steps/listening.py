@@ -117,17 +117,14 @@ class Session:
             for number, count in part.ended.get("lost", {}).items():
                 if count:
                     lost[self.spots[at[int(number)]].name] = count
-        why = next((each for each in reasons if each != "asked"), "")
-        if len(frames) > self.limits["frames"]:
-            frames = sorted(frames)[: int(self.limits["frames"])]
-            why = "frames"
-        words = live.LIMITS.get(why, "the connection broke") if why else ""
-        ended = words.format(self.limits.get(why, 0))
-        sure = self.sure and live.VPC_DROPS not in lost
+        ended = live.over(next((each for each in reasons if each != "asked"), ""), self.limits)
+        told = {self.spots[number].name for part, at in self.parts if part.ended for number in at}
+        sure = self.sure and live.VPC_DROPS in told and live.VPC_DROPS not in lost
         until = min([part.ended["until"] for part, _ in self.parts if part.ended] or [1 << 63])
         return Catch(
-            self.spots, self.kinds, frames, lost, sure, self.since, until, ended, self.missing
-        )
+            self.spots, self.kinds, frames, lost, sure, self.since, until, ended, self.missing,
+            self.limits,
+        )  # fmt: skip
 
     def end(self) -> tuple[Capture, Mapping[str, int]]:
         """End it, and make a capture of what it brought."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +156,33 @@ def test_it_says_that_it_ended_before_the_block(lab: Lab) -> None:
         assert none_runs(lab)
     assert len(cap) == 2
     assert cap.caption.endswith("it ended by itself: 2 frames were there")
+
+
+def test_its_bytes_are_those_of_all_points(lab: Lab) -> None:
+    with lab.capture(["VM", "qr-"], filter="icmp", bytes=9000) as cap:
+        lab.shell("ip netns exec vm-vm1 ping -q -l 20 -c 20 -s 1000 192.168.20.1")  # all at once
+        assert none_runs(lab)
+    assert 7000 < cap.frame["captured"].sum() <= 9000
+    assert cap.caption.endswith("it ended by itself: 9,000 bytes were there")
+
+
+def test_where_the_places_program_dies_nobody_knows_what_was_delivered(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[socket.socket] = []
+    begin = target.LocalVantage.program
+
+    def program(*words: Any) -> socket.socket:
+        ends.append(begin(*words))
+        return ends[0]
+
+    monkeypatch.setattr(target.LocalVantage, "program", program)
+    with lab.capture(["provider NIC"], filter="arp") as cap:
+        ends[0].shutdown(socket.SHUT_RDWR)
+        ping(lab)
+    assert len(cap) > 0
+    assert set(cap.frame["verdict"].astype(object).fillna("")) == {""}
+    assert cap.caption.endswith("it ended by itself: the connection broke")
 
 
 def test_of_two_at_once_one_is_told_of_the_drops(lab: Lab) -> None:
