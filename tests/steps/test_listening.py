@@ -126,6 +126,29 @@ def test_what_the_vpcs_router_drops_has_its_reason(lab: Lab) -> None:
     assert set(cap.frame["verdict"]) == {REASONS["group"]}
 
 
+def test_the_rule_of_a_network_acl_that_drops_is_named(lab: Lab) -> None:
+    assert lab.swap_mac().ok
+    ec2 = lab.client()
+    [vpc] = ec2.describe_vpcs(Filters=[{"Name": "tag:osawslab:lab", "Values": ["seen"]}])["Vpcs"]
+    own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    acl = ec2.describe_network_acls(Filters=own)["NetworkAcls"][0]["NetworkAclId"]
+    rule = {"NetworkAclId": acl, "RuleNumber": 77, "Egress": True}
+    ec2.create_network_acl_entry(
+        **rule, Protocol="1", CidrBlock="8.8.8.8/32", RuleAction="deny",
+        IcmpTypeCode={"Type": -1, "Code": -1},
+    )  # fmt: skip
+    try:
+        with lab.capture(["provider NIC", "VPC drops"], filter="icmp") as cap:
+            ping(lab)
+        [row] = lab.why(cap.frame.iloc[0]).rows
+    finally:
+        ec2.delete_network_acl_entry(**rule)
+        lab.reset("swap_mac")
+    assert set(cap.frame["verdict"]) == {REASONS["acl"]}
+    assert row[1:3] == ("network ACL", "rule 77 out: deny ICMP to 8.8.8.8/32")
+    assert "network ACL" in str(cap.follow("icmp").hops[-1].decided)
+
+
 def test_a_point_by_any_of_its_names(lab: Lab) -> None:
     device = next(row[1] for row in lab.links().rows if "router gateway" in row)
     for words in (["qg-"], ["router gateway"], [device], ["qg-", device]):
