@@ -132,7 +132,7 @@ def test_the_rule_of_a_network_acl_that_drops_is_named(lab: Lab) -> None:
     [vpc] = ec2.describe_vpcs(Filters=[{"Name": "tag:osawslab:lab", "Values": ["seen"]}])["Vpcs"]
     own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
     acl = ec2.describe_network_acls(Filters=own)["NetworkAcls"][0]["NetworkAclId"]
-    rule = {"NetworkAclId": acl, "RuleNumber": 77, "Egress": True}
+    rule, drops = {"NetworkAclId": acl, "RuleNumber": 77, "Egress": True}, lab.drops()
     ec2.create_network_acl_entry(
         **rule, Protocol="1", CidrBlock="8.8.8.8/32", RuleAction="deny",
         IcmpTypeCode={"Type": -1, "Code": -1},
@@ -145,6 +145,7 @@ def test_the_rule_of_a_network_acl_that_drops_is_named(lab: Lab) -> None:
         ec2.delete_network_acl_entry(**rule)
         lab.reset("swap_mac")
     assert set(cap.frame["verdict"]) == {REASONS["acl"]}
+    assert [each[1] for each in drops.diff(lab.drops()).rows] == ["acl"]
     assert row[1:3] == ("network ACL", "rule 77 out: deny ICMP to 8.8.8.8/32")
     assert "network ACL" in str(cap.follow("icmp").hops[-1].decided)
 
