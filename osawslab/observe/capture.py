@@ -170,19 +170,32 @@ class Capture:
         """
         wanted = np.asarray(rows)
         places = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.int64)
+        for each in (places.min(), places.max()) if places.size else ():
+            self.place(int(each))
         taken = {name: column.take(places) for name, column in self.columns.items()}
         return replace(self, columns=taken, _start=self._start[places])
 
+    def place(self, row: int) -> int:
+        """Find a frame by its place, from 0, or from the end by a negative one."""
+        try:
+            return range(len(self))[row]
+        except (IndexError, TypeError):
+            raise BadCapture(
+                f"there is no frame {row!s:.60} in this capture",
+                seen=f"{len(self):,} frames",
+                next=f"a number from 0 to {len(self) - 1}" if len(self) else "capture more",
+            ) from None
+
     def raw(self, row: int) -> bytes:
-        """Give the captured bytes of a frame, by its place."""
+        """Give the captured bytes of a frame, by its place. Raises BadCapture for none."""
         with self._origin.open() as file:
-            return self._read(file, range(len(self))[row])
+            return self._read(file, self.place(row))
 
     def raws(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Give the captured bytes of several frames, by their places."""
         with self._origin.open() as file:
             for row in rows:
-                yield self._read(file, range(len(self))[row])
+                yield self._read(file, self.place(row))
 
     def _read(self, file: BinaryIO, row: int) -> bytes:
         file.seek(int(self._start[row]))

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from osawslab.errors import BadSetting
+from osawslab.observe.drawing import draw
 from osawslab.observe.shapes import SHAPES
 from osawslab.observe.topology import (
     Nic,
@@ -215,3 +217,11 @@ def test_the_picture_is_an_image_with_words_and_its_own_background() -> None:
     svg = picture(BEFORE).svg
     assert "currentColor" not in svg
     assert "fill='#ffffff'" in svg[: svg.index("</svg>")]
+
+
+@pytest.mark.parametrize("other", [BEFORE, picture(BEFORE), None])
+def test_only_two_pictures_of_a_lab_are_put_side_by_side(other: Any) -> None:
+    assert draw(BEFORE).beside(draw(AFTER)) == before_after(BEFORE, AFTER)
+    with pytest.raises(BadSetting, match="side by side") as caught:
+        draw(BEFORE).beside(other)
+    assert "lab.topology()" in caught.value.next

@@ -214,7 +214,11 @@ def test_of_two_at_once_one_is_told_of_the_drops(lab: Lab) -> None:
         with lab.capture() as other:
             ping(lab)
         with pytest.raises(LabBusy, match="VPC drops"):
-            lab.capture(["VPC drops"])
+            lab.capture("VPC drops")
+        with lab.capture("provider NIC") as third:
+            ping(lab)
+    unknown = "what was dropped is unknown: VPC drops is another capture's just now"
+    assert third.caption == f"Captured at provider NIC; {unknown}"
     assert "VPC drops is another capture's just now" in other.caption
     assert set(cap.frame[cap.frame["point"] == "VPC drops"]["verdict"]) == {REASONS["mac"]}
     at_nic = other.frame[other.frame["point"] == "provider NIC"]
