@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -88,6 +88,7 @@ class Capture:
     _start: Array  # where in the origin each frame begins
     _origin: Origin
     facts: Facts | None = None  # of the lab that it was captured in: what decided about frames
+    lost: Mapping[str, int] = field(default_factory=dict)  # frames that were, by point's name
 
     def __len__(self) -> int:
         return len(self._start)
@@ -202,7 +203,7 @@ class Capture:
         return file.read(int(self.columns["captured"].values[row]))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the frames as pcapng: points by name, verdicts and comments as comments.
+        """Write the frames as pcapng: points by name with what they lost, verdicts as comments.
 
         What is no frame, or of an interface that nobody described, gets an interface of its own
         where nothing is decoded, and what it says as a comment. The file is written whole, or
@@ -239,6 +240,11 @@ class Capture:
                             *([pcapng.UNTIMED] if time[row] == NO_TIME else []),
                         ],
                     )
+                names = [point.name for point in self.points]
+                until = max([offset * 10**9, *(each for each in time if each != NO_TIME)])
+                for name, count in self.lost.items():
+                    if name in names:  # else of a point that is captured and not shown
+                        pcapng.lost(file, names.index(name), until - offset * 10**9, count)
             part.replace(wanted)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -276,6 +282,8 @@ def load_capture(
     try:
         with origin.open() as file:
             made = of_batches(container.batches(file, points), points, origin, owners or {}, shown)
+            if made.lost:
+                made = replace(made, caption=f"{shown}; {container.losses(made.lost)}")
             if path is not None:
                 made = replace(made, _origin=Origin(path, b"", _state(file)))
     except OSError as error:
@@ -316,7 +324,8 @@ def of_batches(
         np.array([*number, -1], np.int32)[made["_point"].values], None, names.words
     )
     made.update(_owned(made, owners))
-    return Capture(tuple(points), caption, made, np.concatenate(starts), origin)
+    lost = container.lost(points)
+    return Capture(tuple(points), caption, made, np.concatenate(starts), origin, lost=lost)
 
 
 def _told(rows: Rows, batch: Batch, comments: Vocabulary, verdicts: Vocabulary) -> None:

@@ -20,7 +20,7 @@ from osawslab.host.listen import BLOCK, DROP
 from osawslab.observe import pcapng, ring
 from osawslab.observe.answers import answered
 from osawslab.observe.capture import Capture, Origin, of_batches
-from osawslab.observe.container import PAD, Batch, Point
+from osawslab.observe.container import PAD, Batch, Point, losses
 from osawslab.observe.ring import Seen
 
 NIC, VPC, VPC_DROPS = "provider NIC", "VPC", "VPC drops"
@@ -233,6 +233,7 @@ class Catch:
                 LINKS.get(self.kinds.get(number, 1), UNKNOWN),
                 ticks=10**9,
                 outward=spot.outward,
+                lost=self.lost.get(spot.name, 0),
             )
             for number, spot in enumerate(self.spots)
             if not spot.hidden
@@ -245,8 +246,7 @@ class Catch:
         if self.missing:
             said.append(self.missing)
         if self.lost:
-            each = ", ".join(f"{count:,} at {name}" for name, count in self.lost.items())
-            said.append(f"frames lost: {each}")
+            said.append(losses(self.lost))
         if self.ended:
             said.append(f"it ended by itself: {self.ended}")
         return "; ".join(said)
@@ -295,7 +295,6 @@ def read(messages: Iterable[tuple[int, int, bytes]], numbers: Sequence[int]) -> 
 class LiveCapture(Capture):
     """A capture that is filled when its `with` block ends; what it lost is in `lost`."""
 
-    lost: Mapping[str, int] = field(default_factory=dict)
     _end: Callable[[], tuple[Capture, Mapping[str, int]]] | None = None
 
     def __enter__(self) -> Self:
