@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oracle import differences
 
 from osawslab import Lab, target
 from osawslab.errors import BadSetting, LabBusy, LabError
@@ -85,7 +86,9 @@ def test_the_drop_and_the_answer(lab: Lab, tmp_path: Path) -> None:
     assert after.lost == {}
     assert lab.reset("swap_mac")
 
+    assert differences(after.save(tmp_path / "after.pcapng")) == []
     saved = before.save(tmp_path / "before.pcapng")
+    assert differences(saved) == []
     assert names_and_warnings(saved.read_bytes()) == (["provider NIC", "router gateway"], "")
 
 
@@ -225,7 +228,7 @@ def test_of_two_at_once_one_is_told_of_the_drops(lab: Lab) -> None:
     assert set(at_nic["verdict"].astype(object).fillna("")) == {""}
 
 
-def test_its_own_connection_is_left_out_and_others_are_not(lab: Lab) -> None:
+def test_its_own_connection_is_left_out_and_others_are_not(lab: Lab, tmp_path: Path) -> None:
     points = ["management NIC", "VPC management", "internet"]
     with lab.capture(points, filter="tcp port 22") as cap:
         lab.shell("true")
@@ -233,6 +236,8 @@ def test_its_own_connection_is_left_out_and_others_are_not(lab: Lab) -> None:
     with Lab("seen") as other, lab.capture(points, filter="tcp port 22") as cap:
         other.shell("true")
     assert set(cap.frame["point"]) == set(points)
+    assert differences(cap.save(tmp_path / "login.pcapng")) == []
+    assert cap.frame["payload"].max() > 500  # keys are exchanged
 
 
 def test_an_error_in_the_block_ends_it(lab: Lab) -> None:
