@@ -17,7 +17,7 @@ from html import escape
 from osawslab.errors import LabError, Refused, StepFailed
 from osawslab.expectations import BRIDGE, BRIDGES, DRIVERS, STRATEGIES, VPC, expected
 from osawslab.lab import Lab
-from osawslab.observe import topology
+from osawslab.observe import shapes
 from osawslab.report import Picture, Table
 from osawslab.steps import run as steps
 from osawslab.steps import swap_mac, trial, work
@@ -80,7 +80,7 @@ class Matrix:
     @property
     def picture(self) -> Picture:
         """Draw a cell each: a row for NIC and bridge, a column for a strategy."""
-        marks: dict[str, topology.Kind] = {"passes": "good", "dropped": "bad", "refused": "note"}
+        marks: dict[str, shapes.Kind] = {"passes": "good", "dropped": "bad", "refused": "note"}
         kinds = list(dict.fromkeys((c.driver, c.bridge) for c in self.cells))
         out = [
             _text(HEAD + CELL * column + CELL // 2, 26, name, bold=True)
@@ -92,11 +92,11 @@ class Matrix:
             out.append(_text(HEAD // 2, top + 33, " on ".join(kind), bold=True))
             for cell in (c for c in self.cells if (c.driver, c.bridge) == kind):
                 left = HEAD + CELL * STRATEGIES.index(cell.strategy)
-                colour, shape = topology.SHAPES[marks[cell.seen]]
+                colour, shape = shapes.SHAPES[marks[cell.seen]]
                 wrong = "" if cell.as_expected else " (!)"
                 out.append(
                     f"<rect x='{left}' y='{top}' width='{CELL - 6}' height='{HEIGHT - 6}' rx='4'"
-                    f" fill='{topology.PAPER}' stroke='{colour}' stroke-width='1.5'/>"
+                    f" fill='{shapes.PAPER}' stroke='{colour}' stroke-width='1.5'/>"
                     f"<g transform='translate({left + CELL // 2 - 3} {top + 18})' fill='{colour}'>"
                     f"<g stroke='white' stroke-width='2' fill='{colour}'>{shape}</g></g>"
                 )
@@ -106,7 +106,7 @@ class Matrix:
         svg = (
             f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}'"
             f" width='{width}' height='{height}' role='img'>"
-            f"<rect width='{width}' height='{height}' fill='{topology.PAPER}'/>{''.join(out)}</svg>"
+            f"<rect width='{width}' height='{height}' fill='{shapes.PAPER}'/>{''.join(out)}</svg>"
         )
         return Picture(svg, "\n".join(lines))
 
@@ -121,7 +121,7 @@ def _text(x: int, y: int, words: str, bold: bool = False) -> str:
     weight = " font-weight='600'" if bold else ""
     return (
         f"<text x='{x}' y='{y}' text-anchor='middle' font-size='13'{weight}"
-        f" font-family=\"{topology.SANS}\" fill='{topology.INK}'>{escape(words)}</text>"
+        f" font-family=\"{shapes.SANS}\" fill='{shapes.INK}'>{escape(words)}</text>"
     )
 
 

@@ -45,15 +45,15 @@ class Tables(Reach):
 
     def capture(
         self,
-        points: Sequence[str] | None = None,
+        points: str | Sequence[str] | None = None,
         filter: str = "",
         *,
         seconds: float = 600,
         frames: int = 1_000_000,
         bytes: int = 128 << 20,
     ) -> LiveCapture:
-        """Capture at points, all at once, as long as a `with` block; without points, at all of
-        the way from the VM to the internet.
+        """Capture at a point or several, all at once, as long as a `with` block; without points,
+        at all of the way from the VM to the internet.
 
         `with lab.capture(["provider NIC", "VPC drops"]) as cap: …`. `filter` is tcpdump's. The
         bounds hold for all points together. Raises BadSetting for a point that is not there,

@@ -42,7 +42,7 @@ class Vantage(Protocol):
     """What a place can show that the instance cannot see: on AWS, nothing."""
 
     def drops(self) -> dict[str, int] | None:
-        """Count the frames the VPC dropped, by reason (mac, arp, ip); None where unknown."""
+        """Count the frames the VPC dropped, by reason (`observe.state`); None where unknown."""
         ...
 
     def points(self, vpc: str, nics: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
@@ -107,9 +107,9 @@ class LocalVantage:
         self._region = region
 
     def drops(self) -> dict[str, int] | None:
-        """Count what the VPC dropped for breaking AWS's MAC/IP rule."""
+        """Count what the VPC dropped, but what it drops without a word: IPv6 and groups' own."""
         found = self._region.drops()
-        return {reason: found[reason] for reason in ("mac", "arp", "ip")}
+        return {reason: count for reason, count in found.items() if reason != "other"}
 
     def points(self, vpc: str, nics: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
         """Name the far end of each NIC's cable, what the VPC drops, and the internet."""

@@ -79,7 +79,8 @@ class Writer:
     def end(self, catch: live.Catch) -> None:
         """Write what was lost."""
         for number, spot in enumerate(self.spots):
-            if count := catch.lost.get(spot.name, 0):
+            count = catch.lost.get(spot.name, 0)
+            if count and not spot.hidden:
                 pcapng.lost(self.file, number, self.until, count)
         self.file.flush()
 

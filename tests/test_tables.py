@@ -83,6 +83,44 @@ def test_before_and_after_the_swap(lab: Lab) -> None:
 
 
 @pytest.mark.kernel
+def test_the_picture_draws_what_is_and_not_what_was_set(lab: Lab) -> None:
+    healthy = lab.topology().alt
+    assert lab.swap_mac().ok
+    assert "gateway port" in healthy
+    assert "not plugged in" not in healthy
+    frame = lab.links().frame
+    nic, port, inner, vm = (
+        frame[frame["what"] == what].iloc[0]
+        for what in ("provider NIC", "router gateway", "router tenant port", "vm1")
+    )
+    for each in (inner, vm):
+        assert f"MAC {each['mac']}, IP {each['addresses'].partition('/')[0]}" in healthy
+    router = port["namespace"]
+    out, into = (
+        (f"ovs-vsctl del-port {nic['name']}", f"ovs-vsctl add-port br-example {nic['name']}")
+        if lab.settings.bridge == "openvswitch"
+        else (f"ip link set {nic['name']} nomaster", f"ip link set {nic['name']} master br-example")
+    )
+    lab.shell(f"ip -n {router} addr del 172.16.20.101/24 dev {port['name']}")
+    assert "no IP: sends nothing" in lab.topology().alt
+    lab.shell(f"ip -n {router} addr add 172.16.20.9/24 dev {port['name']}")
+    lab.shell(f"ip -n {router} addr del 192.168.20.1/24 dev {inner['name']}")
+    lab.shell(f"ip -n {router} addr add 192.168.20.77/24 dev {inner['name']}")
+    lab.shell(
+        f"ip netns exec {router} iptables -t nat -A PREROUTING -d 172.16.20.101 -p tcp"
+        " --dport 2222 -j DNAT --to-destination 192.168.20.5:22"
+    )
+    lab.shell(out)
+    drawn = lab.topology().alt
+    assert "IP 172.16.20.9: IP not registered: dropped" in drawn
+    assert "IP 192.168.20.77" in drawn
+    assert "published at 203.0.113.11 port 2222" in drawn
+    assert "eth1 is not plugged in: nothing passes" in drawn
+    lab.shell(into)
+    assert "not plugged in" not in lab.topology().alt
+
+
+@pytest.mark.kernel
 def test_a_capture_has_the_names_of_now(lab: Lab, tmp_path: Path) -> None:
     frame = bytes(12) + b"\x88\xb5" + bytes(46)  # IEEE 802: an experimental ether type
     pairs = [("provider NIC", lab.links().frame.query("what == 'provider NIC'")["mac"].item())]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -88,6 +88,7 @@ class Capture:
     _start: Array  # where in the origin each frame begins
     _origin: Origin
     facts: Facts | None = None  # of the lab that it was captured in: what decided about frames
+    lost: Mapping[str, int] = field(default_factory=dict)  # frames that were, by point's name
 
     def __len__(self) -> int:
         return len(self._start)
@@ -170,26 +171,39 @@ class Capture:
         """
         wanted = np.asarray(rows)
         places = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.int64)
+        for each in (places.min(), places.max()) if places.size else ():
+            self.place(int(each))
         taken = {name: column.take(places) for name, column in self.columns.items()}
         return replace(self, columns=taken, _start=self._start[places])
 
+    def place(self, row: int) -> int:
+        """Find a frame by its place, from 0, or from the end by a negative one."""
+        try:
+            return range(len(self))[row]
+        except (IndexError, TypeError):
+            raise BadCapture(
+                f"there is no frame {row!s:.60} in this capture",
+                seen=f"{len(self):,} frames",
+                next=f"a number from 0 to {len(self) - 1}" if len(self) else "capture more",
+            ) from None
+
     def raw(self, row: int) -> bytes:
-        """Give the captured bytes of a frame, by its place."""
+        """Give the captured bytes of a frame, by its place. Raises BadCapture for none."""
         with self._origin.open() as file:
-            return self._read(file, range(len(self))[row])
+            return self._read(file, self.place(row))
 
     def raws(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Give the captured bytes of several frames, by their places."""
         with self._origin.open() as file:
             for row in rows:
-                yield self._read(file, range(len(self))[row])
+                yield self._read(file, self.place(row))
 
     def _read(self, file: BinaryIO, row: int) -> bytes:
         file.seek(int(self._start[row]))
         return file.read(int(self.columns["captured"].values[row]))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the frames as pcapng: points by name, verdicts and comments as comments.
+        """Write the frames as pcapng: points by name with what they lost, verdicts as comments.
 
         What is no frame, or of an interface that nobody described, gets an interface of its own
         where nothing is decoded, and what it says as a comment. The file is written whole, or
@@ -226,6 +240,11 @@ class Capture:
                             *([pcapng.UNTIMED] if time[row] == NO_TIME else []),
                         ],
                     )
+                names = [point.name for point in self.points]
+                until = max([offset * 10**9, *(each for each in time if each != NO_TIME)])
+                for name, count in self.lost.items():
+                    if name in names:  # else of a point that is captured and not shown
+                        pcapng.lost(file, names.index(name), until - offset * 10**9, count)
             part.replace(wanted)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -263,6 +282,8 @@ def load_capture(
     try:
         with origin.open() as file:
             made = of_batches(container.batches(file, points), points, origin, owners or {}, shown)
+            if made.lost:
+                made = replace(made, caption=f"{shown}; {container.losses(made.lost)}")
             if path is not None:
                 made = replace(made, _origin=Origin(path, b"", _state(file)))
     except OSError as error:
@@ -303,7 +324,8 @@ def of_batches(
         np.array([*number, -1], np.int32)[made["_point"].values], None, names.words
     )
     made.update(_owned(made, owners))
-    return Capture(tuple(points), caption, made, np.concatenate(starts), origin)
+    lost = container.lost(points)
+    return Capture(tuple(points), caption, made, np.concatenate(starts), origin, lost=lost)
 
 
 def _told(rows: Rows, batch: Batch, comments: Vocabulary, verdicts: Vocabulary) -> None:

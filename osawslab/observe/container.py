@@ -9,7 +9,7 @@ Memory is bounded by the window, whatever a length field says.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -64,6 +64,25 @@ class Point:
     ticks: int = 10**6  # in a second
     offset: int = 0  # seconds to add to each time
     outward: str = ""  # the direction to the internet, "in" or "out"; "" where nobody knows
+    lost: int = 0  # frames that came and were not captured
+
+
+def lost(points: Iterable[Point]) -> dict[str, int]:
+    """Count what was lost, by the name of the point; without those that lost nothing."""
+    found: dict[str, int] = {}
+    for point in points:
+        if point.lost:
+            found[point.name] = found.get(point.name, 0) + point.lost
+    return found
+
+
+def losses(counts: Mapping[str, int]) -> str:
+    """Say what was lost.
+
+    >>> losses({"VPC": 1234})
+    'frames lost: 1,234 at VPC'
+    """
+    return "frames lost: " + ", ".join(f"{count:,} at {name}" for name, count in counts.items())
 
 
 @dataclass

@@ -6,13 +6,13 @@ translated. Where no fact tells, nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
 from osawslab.host.facts import HostFacts
-from osawslab.observe import forwarding, nexthops, state
+from osawslab.observe import acls, forwarding, nexthops, state
 from osawslab.observe.natrules import Meeting, fits
 from osawslab.observe.owners import Nic
 from osawslab.observe.seen import Seen
@@ -22,7 +22,7 @@ from osawslab.report import Table
 
 PROVIDER, MANAGEMENT, INTERNET = "provider NIC", "management NIC", "internet"
 POINTS = {"VPC": PROVIDER, "VPC drops": PROVIDER, "VPC management": MANAGEMENT}
-PAIRS, ELASTIC, GROUP = "registered pairs", "Elastic IPs", "security group"
+PAIRS, ELASTIC, GROUP, ACL = "registered pairs", "Elastic IPs", "security group", "network ACL"
 ON_LINK = "its network is here"
 DROPPED, UNTOLD = "dropped", "AWS drops it, and tells nobody"
 
@@ -45,6 +45,7 @@ class Facts:
 
     sight: Sight
     tracked: tuple[Translation, ...] = ()
+    acls: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # by NIC's role
 
     def known(self, protocol: str, flow: Flow) -> Iterator[Flow]:
         """Say what tracking and Elastic IPs make of a flow, or made it of."""
@@ -114,6 +115,9 @@ def _leaving(facts: Facts, seen: Seen, nic: Nic, inside: bool) -> Entry | None:
     """Say what AWS has against or for a frame that comes out of the instance."""
     if seen.verdict.startswith(DROPPED) and "security group" in seen.verdict:
         return Entry(VPC, GROUP, "no rule lets it through", seen.verdict)
+    if seen.verdict.startswith(DROPPED) and ACL in seen.verdict:
+        named = acls.rule(facts.acls.get(nic.role, ()), seen, seen.src in nic.addresses)
+        return Entry(VPC, ACL, named or "a rule of the subnet's denies it", seen.verdict)
     pairs = f"{nic.role}: {nic.mac} with {', '.join(nic.addresses)}"
     dropped = DROPPED if seen.verdict else UNTOLD
     if seen.src_mac.lower() != nic.mac.lower():

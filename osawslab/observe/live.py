@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import BinaryIO, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from osawslab.host.listen import BLOCK, DROP
 from osawslab.observe import pcapng, ring
 from osawslab.observe.answers import answered
 from osawslab.observe.capture import Capture, Origin, of_batches
-from osawslab.observe.container import PAD, Batch, Point
+from osawslab.observe.container import PAD, Batch, Point, losses
 from osawslab.observe.ring import Seen
 
 NIC, VPC, VPC_DROPS = "provider NIC", "VPC", "VPC drops"
@@ -42,6 +43,13 @@ LIMITS = {
     "frames": "{:,} frames were there",
     "bytes": "{:,} bytes were there",
 }
+
+
+def over(why: str, limits: Mapping[str, float]) -> str:
+    """Say in words what ended a capture: a bound, or nobody; "" where it was asked for."""
+    if why in ("", "asked"):
+        return ""
+    return LIMITS.get(why, "the connection broke").format(limits.get(why, 0))
 
 
 @dataclass(frozen=True)
@@ -214,6 +222,7 @@ class Catch:
     until: int = 1 << 63
     ended: str = ""  # "" where it was asked for, else its limit, in words
     missing: str = ""  # a point that could not be had, in words
+    limits: Mapping[str, float] = field(default_factory=dict)  # "frames", "bytes": of all points
 
     @property
     def points(self) -> list[Point]:
@@ -224,6 +233,7 @@ class Catch:
                 LINKS.get(self.kinds.get(number, 1), UNKNOWN),
                 ticks=10**9,
                 outward=spot.outward,
+                lost=self.lost.get(spot.name, 0),
             )
             for number, spot in enumerate(self.spots)
             if not spot.hidden
@@ -236,8 +246,7 @@ class Catch:
         if self.missing:
             said.append(self.missing)
         if self.lost:
-            each = ", ".join(f"{count:,} at {name}" for name, count in self.lost.items())
-            said.append(f"frames lost: {each}")
+            said.append(losses(self.lost))
         if self.ended:
             said.append(f"it ended by itself: {self.ended}")
         return "; ".join(said)
@@ -252,10 +261,23 @@ class Catch:
             for row, each in enumerate(frames)
             if self.since <= each.time <= self.until and not self.spots[each.point].hidden
         ]
+        whole, bound = self._within(whole, frames)
         shown = [frames[row] for row in whole]
         origin = Origin(None, b"".join(each.data for each in shown))
-        made = of_batches(batches(shown), self.points, origin, names, self.caption)
+        told = replace(self, ended=over(bound, self.limits)) if bound else self
+        made = of_batches(batches(shown), self.points, origin, names, told.caption)
         return made.judged([verdicts[row] for row in whole])
+
+    def _within(self, rows: list[int], frames: Sequence[Seen]) -> tuple[list[int], str]:
+        """Give the first rows that are within the bounds, and the bound that ends them."""
+        most, bound = self.limits.get("frames", len(rows)), ""
+        if len(rows) > most:
+            rows, bound = rows[: int(most)], "frames"
+        if "bytes" in self.limits:
+            sizes = accumulate(len(frames[row].data) for row in rows)
+            fit = sum(size <= self.limits["bytes"] for size in sizes)
+            rows, bound = rows[:fit], "bytes" if fit < len(rows) else bound
+        return rows, bound
 
 
 def read(messages: Iterable[tuple[int, int, bytes]], numbers: Sequence[int]) -> list[Seen]:
@@ -273,7 +295,6 @@ def read(messages: Iterable[tuple[int, int, bytes]], numbers: Sequence[int]) -> 
 class LiveCapture(Capture):
     """A capture that is filled when its `with` block ends; what it lost is in `lost`."""
 
-    lost: Mapping[str, int] = field(default_factory=dict)
     _end: Callable[[], tuple[Capture, Mapping[str, int]]] | None = None
 
     def __enter__(self) -> Self:

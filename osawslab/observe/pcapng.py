@@ -1,13 +1,14 @@
 """pcapng: sections of blocks, read into batches and written (draft-ietf-opsawg-pcapng).
 
 Each section has its own byte order and its own interfaces, whose names say where a frame was
-seen. Blocks that carry no frame and describe no interface are passed over.
+seen, and what it has lost. Blocks that tell of neither frames nor interfaces are passed over.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -30,7 +31,7 @@ from osawslab.observe.container import (
 )
 
 SECTION = b"\x0a\x0d\x0d\x0a"  # the same in both byte orders
-INTERFACE, OLD_PACKET, SIMPLE_PACKET, PACKET = 1, 2, 3, 6
+INTERFACE, OLD_PACKET, SIMPLE_PACKET, STATISTICS, PACKET = 1, 2, 3, 5, 6
 ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 VERSIONS = ((1, 0), (1, 2))  # major, minor; the latter is the same, of some writers
 NOBODY = Point("", 0xFFFF)  # the interface of frames whose interface is not described
@@ -40,6 +41,10 @@ COMMENT, FLAGS = 1, 2  # options of a packet
 VERDICT = "verdict: "  # what a comment with a verdict begins with
 UNTIMED = "the time is unknown"  # a comment of ours: a packet's block must have some time
 NAME, DESCRIPTION, RESOLUTION, OFFSET = 2, 3, 9, 14  # options of an interface
+BY_INTERFACE, BY_SYSTEM = (
+    5,
+    7,
+)  # isb_ifdrop, isb_osdrop: what its statistics say was lost, and where
 
 
 def blocks(window: Window, points: list[Point]) -> Iterator[Batch]:
@@ -80,6 +85,8 @@ def blocks(window: Window, points: list[Point]) -> Iterator[Batch]:
             found.append((at, kind))
         elif kind == INTERFACE:
             points.append(_interface(window.data[at : at + total], order, len(points) - first))
+        elif kind == STATISTICS:
+            _statistics(window.data[at : at + total], order, points, first)
         at += total
 
 
@@ -99,6 +106,18 @@ def _interface(block: bytes, order: str, number: int) -> Point:
         2 ** (power & 0x7F) if power & 0x80 else 10**power,
         struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0,
     )
+
+
+def _statistics(block: bytes, order: str, points: list[Point], first: int) -> None:
+    """Read how many frames an interface has lost; they are counted from its beginning."""
+    if len(block) < 24:
+        return
+    number = first + int(struct.unpack_from(order + "I", block, 8)[0])
+    told = dict(_options(block, 20, len(block) - 4, order))
+    counts = [told[each] for each in (BY_INTERFACE, BY_SYSTEM) if len(told.get(each, b"")) == 8]
+    if counts and number < len(points):
+        lost = sum(struct.unpack(order + "Q", each)[0] for each in counts)
+        points[number] = replace(points[number], lost=lost)
 
 
 def _options(data: bytes, at: int, end: int, order: str) -> Iterator[tuple[int, bytes]]:
@@ -197,7 +216,8 @@ def begin(file: BinaryIO, points: list[Point], offset: int = 0) -> None:
 def lost(file: BinaryIO, point: int, time: int, count: int) -> None:
     """Write that the host lost so many frames at a point: an interface's statistics, isb_osdrop."""
     head = struct.pack("<III", point, time >> 32, time & 0xFFFFFFFF)
-    file.write(_block(5, head + _option(7, struct.pack("<Q", count)) + _option(0, b"")))
+    told = _option(BY_SYSTEM, struct.pack("<Q", min(count, (1 << 64) - 1)))
+    file.write(_block(STATISTICS, head + told + _option(0, b"")))
 
 
 def write(

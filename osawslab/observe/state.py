@@ -19,10 +19,13 @@ from osawslab.observe.owners import Nic, Owners
 
 VPC = "VPC"
 USABLE = {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT", "NOARP"}  # ip-neighbour(8)
-REASONS = {  # in the order in which the VPC tries them; the first counts
+REASONS = {  # in the order in which the VPC tries them, at the NIC and then at its router
     "mac": "a source MAC that is not registered for the NIC",
     "arp": "ARP that tells another pair of MAC and address than the registered one",
     "ip": "a source address that is not registered, with SourceDestCheck on",
+    "acl": "a rule of the subnet's network ACL denies it",
+    "group": "no rule of a security group lets it through",
+    "no_eip": "an address without an Elastic IP, which has no way to the internet",
 }
 UNSEEN = "here nobody can count them, AWS shows them to no one"
 

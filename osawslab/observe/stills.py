@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, overload
 
-from osawslab.errors import BadCapture
 from osawslab.observe.container import NO_TIME
 from osawslab.observe.conversation import COLUMNS, Conversation, printable
-from osawslab.observe.topology import INK, LETTER, LINE, MONO, PAPER, QUIET, SANS, SHAPES, VPC, Kind
+from osawslab.observe.shapes import INK, LETTER, LINE, MONO, PAPER, QUIET, SANS, SHAPES, VPC, Kind
 from osawslab.report import Picture, Table
 
 if TYPE_CHECKING:
@@ -96,15 +95,7 @@ class Stills(Sequence[Still]):
         """Make one; of a slice, the stills of some. Raises BadCapture where there is none."""
         if isinstance(at, slice):
             return Stills(self.capture.take(range(len(self))[at]))
-        try:
-            row = range(len(self))[at]
-        except IndexError:
-            raise BadCapture(
-                f"there is no frame {at} in this capture",
-                seen=f"{len(self):,} frames",
-                next=f"a number from 0 to {len(self) - 1}" if len(self) else "capture more",
-            ) from None
-        return self._still(row)
+        return self._still(self.capture.place(at))
 
     def __iter__(self) -> Iterator[Still]:
         return map(self._still, range(len(self)))

@@ -8,33 +8,13 @@ of them the VPC drops. Parts that do not exist (None) are left out; equal facts 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
-from typing import Literal
 
+from osawslab.observe import shapes
+from osawslab.observe.shapes import HOST, PART, QUIET, ROUTER, STROKE, TENANT, VPC, WIDTH, Mark
 from osawslab.report import Picture
 
-SANS = "system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
-MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-INK, QUIET, LINE, PAPER = "#1b2733", "#4d5b68", "#7b8894", "#ffffff"
-# Fill and stroke of each kind of place. Texts are INK or QUIET: contrast above 5 to 1 on all.
-VPC, HOST, PART = ("#e3eefa", "#2f6db3"), ("#f3f5f7", LINE), (PAPER, LINE)
-ROUTER, TENANT = ("#fdf3dd", "#a86f12"), ("#e6f5ec", "#2c7d57")
-
-WIDTH = 760  # pixels: a notebook's cell and GitHub's page show it unscaled
-ROW, LETTER, LABEL = 18, 7.25, 116  # pixels: a line, a letter of MONO, the labels' column
-STROKE = f"stroke='{INK}' stroke-width='2'"
+ROW, LABEL = 18, 116  # pixels: a line, the labels' column
 GAP, WIRE = 16, 122  # pixels: between boxes, and from a box's left edge to its wire
-
-Kind = Literal["good", "bad", "note"]
-SHAPES: dict[Kind, tuple[str, str]] = {  # a disc with a tick, an octagon with a cross, a diamond
-    "good": ("#17693f", "<circle r='8.5'/><path d='M-4 0.5l3 3 5-6.5'/>"),
-    "bad": (
-        "#b3261e",
-        "<path d='M-3.7-9h7.4l5.3 5.3v7.4l-5.3 5.3h-7.4l-5.3-5.3v-7.4z' stroke='none'/>"
-        "<path d='M-3.5-3.5l7 7m0-7l-7 7'/>",
-    ),
-    "note": ("#4d5b68", "<path d='M0-9.5L9.5 0 0 9.5-9.5 0z' stroke='none'/><path d='M-4 0h8'/>"),
-}
 
 
 @dataclass(frozen=True)
@@ -50,11 +30,11 @@ class Nic:
 
 @dataclass(frozen=True)
 class Port:
-    """A port of the tenant router."""
+    """A port of the tenant router, or the VM's."""
 
     name: str
     mac: str = ""
-    address: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,23 +48,16 @@ class Topology:
     provider: Nic | None = None
     bridge: str | None = None
     bridge_kind: str = ""  # "Open vSwitch" or "Linux bridge"
+    plugged: bool = True  # the provider NIC is a port of the bridge
     router: str | None = None  # its namespace
     gateway: Port | None = None
     tenant_port: Port | None = None
     tenant_cidr: str | None = None
-    vm: tuple[str, str] | None = None  # name, address
+    vm: Port | None = None
     published: tuple[str, int] | None = None  # Elastic IP, port
     floating: tuple[str, ...] = ()  # the VM's: its own address, its Elastic IP
     passes: bool | None = None
     rewritten: bool = False  # a bridge on the way writes the registered MAC
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A shape and the words that say the same."""
-
-    kind: Kind
-    words: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +91,9 @@ def gateway_mark(t: Topology) -> Mark | None:
         if t.passes or t.rewritten:
             return Mark("note", "not registered: rewritten")
         return Mark("bad", "MAC not registered: dropped")
-    if t.gateway.address and t.gateway.address not in t.provider.addresses:
+    if not t.gateway.addresses:
+        return Mark("bad", "no IP: sends nothing")
+    if not set(t.gateway.addresses) <= set(t.provider.addresses):
         return Mark("bad", "IP not registered: dropped")
     return Mark("good", "registered")
 
@@ -134,12 +109,21 @@ def nic_mark(t: Topology) -> Mark | None:
     return Mark("bad", "MAC not registered: dropped")
 
 
+def bridge_mark(t: Topology) -> Mark | None:
+    """Say that nothing passes between the bridge and the NIC, where it is no port of it."""
+    if t.provider is None or t.bridge is None or t.plugged:
+        return None
+    return Mark("bad", f"{t.provider.name} is not plugged in: nothing passes")
+
+
 def border_mark(t: Topology) -> Mark | None:
     """Say whether the router's frames pass the VPC's border; None when nobody looked."""
     if t.passes is None or t.provider is None:
         return None
     if t.passes:
         return Mark("good", "passes")
+    if unplugged := bridge_mark(t):
+        return unplugged
     reason = gateway_mark(t) or nic_mark(t)
     return Mark("bad", reason.words if reason and reason.kind == "bad" else "dropped")
 
@@ -147,7 +131,7 @@ def border_mark(t: Topology) -> Mark | None:
 def picture(topology: Topology) -> Picture:
     """Draw everything there is, 760 pixels wide."""
     drawing, bottom = _scene(topology, 6, WIDTH - 12, 6)
-    return Picture(_svg(drawing, bottom + 6), "\n".join(_words(topology)))
+    return Picture(shapes.svg(drawing, bottom + 6), "\n".join(_words(topology)))
 
 
 def before_after(before: Topology, after: Topology) -> Picture:
@@ -156,11 +140,11 @@ def before_after(before: Topology, after: Topology) -> Picture:
     left, lowest = _scene(before, 6, half, 34, wide=False)
     right, lower = _scene(after, WIDTH - 6 - half, half, 34, wide=False)
     titles = [
-        _text(10, 24, "before", size=15, bold=True),
-        _text(WIDTH - 2 - half, 24, "after", size=15, bold=True),
+        shapes.text(10, 24, "before", size=15, bold=True),
+        shapes.text(WIDTH - 2 - half, 24, "after", size=15, bold=True),
     ]
     words = ["before:", *_words(before, wide=False), "after:", *_words(after, wide=False)]
-    return Picture(_svg(titles + left + right, max(lowest, lower) + 6), "\n".join(words))
+    return Picture(shapes.svg(titles + left + right, max(lowest, lower) + 6), "\n".join(words))
 
 
 def _vpc(t: Topology) -> Box:
@@ -178,7 +162,7 @@ def _provider(t: Topology) -> list[Box]:
         rows = (("MAC now", t.provider.mac),)
         boxes.append(Box("provider NIC", t.provider.name, rows, nic_mark(t)))
     if t.bridge:
-        boxes.append(Box("provider bridge", t.bridge, (("kind", t.bridge_kind),)))
+        boxes.append(Box("provider bridge", t.bridge, (("kind", t.bridge_kind),), bridge_mark(t)))
     return boxes
 
 
@@ -191,7 +175,7 @@ def _router(t: Topology) -> list[Box]:
         ("tenant port", t.tenant_port, None),
     ):
         if port:
-            rows = (("MAC now" if mark else "MAC", port.mac), ("IP", port.address))
+            rows = (("MAC now" if mark else "MAC", port.mac), ("IP", ", ".join(port.addresses)))
             boxes.append(Box(title, port.name, tuple(row for row in rows if row[1]), mark))
     return boxes
 
@@ -199,10 +183,11 @@ def _router(t: Topology) -> list[Box]:
 def _tenant(t: Topology) -> list[Box]:
     boxes = [Box("tenant network", t.tenant_cidr, colours=TENANT)] if t.tenant_cidr else []
     if t.vm:
-        rows = [("IP", t.vm[1]), *(("floating IP", each) for each in t.floating)]
+        rows = [("MAC", t.vm.mac), ("IP", ", ".join(t.vm.addresses))]
+        rows += [("floating IP", each) for each in t.floating]
         if t.published:
             rows.append(("published at", f"{t.published[0]} port {t.published[1]}"))
-        boxes.append(Box("VM", t.vm[0], tuple(rows), colours=TENANT))
+        boxes.append(Box("VM", t.vm.name, tuple(row for row in rows if row[1]), colours=TENANT))
     return boxes
 
 
@@ -235,9 +220,9 @@ def _scene(t: Topology, x: int, width: int, y: int, wide: bool = True) -> tuple[
     host, top = edge + 46, edge + 80  # of the instance, and of what is in it
     left, column = x + 10, 352 if wide else width - 20
     side, span = left + column + GAP, width - column - 20 - GAP
-    parts, bottom = _stack(_provider(t), left, top, column)
+    parts, bottom = _stack(_provider(t), left, top, column, wired=t.plugged)
     if t.router:
-        parts += [_wire(left + WIRE, bottom - GAP, bottom)] if bottom > top else []
+        parts += [shapes.wire(left + WIRE, bottom - GAP, bottom)] if t.bridge else []
         drawn, bottom = _router_box(t, left, bottom, column)
         parts += drawn
     tenant = _tenant(t)
@@ -245,7 +230,7 @@ def _scene(t: Topology, x: int, width: int, y: int, wide: bool = True) -> tuple[
         port = _router(t)[-1].height + 10 + GAP if t.router and t.tenant_port else 0
         beside = bottom - port  # where the tenant port begins
         if management := _management(t):
-            parts.append(_wire(side + 32, edge, top))
+            parts.append(shapes.wire(side + 32, edge, top))
             parts += _box(management, side, top, span)
             bottom = max(bottom, top + management.height + GAP)
         drawn, below = _stack(tenant, side, beside if port else bottom, span)
@@ -254,24 +239,26 @@ def _scene(t: Topology, x: int, width: int, y: int, wide: bool = True) -> tuple[
             parts.append(f"<path d='M{side - GAP - 10} {beside + 15}H{side}' {STROKE}/>")
         bottom = max(bottom, below)
     else:
-        parts += [_wire(left + WIRE, bottom - GAP, bottom)] if tenant and bottom > top else []
+        parts += [shapes.wire(left + WIRE, bottom - GAP, bottom)] if tenant and bottom > top else []
         drawn, bottom = _stack(tenant, left, bottom, column)
         parts += drawn
     end = bottom - GAP + 10
     instance = Box("instance", f"{t.instance} {t.instance_type}".strip(), colours=HOST)
     out = [*_box(vpc, x, y, width), *_box(instance, x, host, width, end - host)]
     if t.provider:
-        out.append(_wire(left + WIRE, edge, top, broken=t.passes is False))
+        out.append(shapes.wire(left + WIRE, edge, top, broken=t.passes is False))
     if border := border_mark(t):
-        out += _mark(border, left + WIRE, edge + 23, halo=True)
+        out += shapes.mark(border, left + WIRE, edge + 23, halo=True)
     return out + parts, end
 
 
-def _stack(boxes: list[Box], x: int, y: int, width: int) -> tuple[list[str], int]:
-    """Draw boxes below each other, wired; also give where the next one would begin."""
+def _stack(
+    boxes: list[Box], x: int, y: int, width: int, wired: bool = True
+) -> tuple[list[str], int]:
+    """Draw boxes below each other; also give where the next one would begin."""
     out: list[str] = []
     for box in boxes:
-        out += [_wire(x + WIRE, y - GAP, y)] if out else []
+        out += [shapes.wire(x + WIRE, y - GAP, y)] if out and wired else []
         out += _box(box, x, y, width)
         y += box.height + GAP
     return out, y
@@ -293,58 +280,15 @@ def _box(box: Box, x: int, y: int, width: int, height: int | None = None) -> lis
     out = [
         f"<rect x='{x}' y='{y}' width='{width}' height='{height or box.height}' rx='6' "
         f"fill='{fill}' stroke='{stroke}' stroke-width='1.5'/>",
-        _text(x + 12, y + 20, box.title, bold=True),
-        _text(x + width - 12, y + 20, _fit(box.name, width - 150), mono=True, end=True),
+        shapes.text(x + 12, y + 20, box.title, bold=True),
+        shapes.text(x + width - 12, y + 20, shapes.fit(box.name, width - 150), mono=True, end=True),
     ]
     at = y + 20
     for label, value in box.rows:
         at += ROW
         indent = LABEL if label else 0
-        out.append(_text(x + 12, at, label, colour=QUIET))
-        out.append(_text(x + 12 + indent, at, _fit(value, width - 24 - indent), mono=True))
-    return out + (_mark(box.mark, x + 22, at + 19) if box.mark else [])
-
-
-def _mark(mark: Mark, x: int, y: int, halo: bool = False) -> list[str]:
-    colour, shape = SHAPES[mark.kind]
-    return [
-        *([f"<circle cx='{x}' cy='{y}' r='12' fill='{PAPER}'/>"] if halo else []),
-        f"<g transform='translate({x} {y})' fill='{colour}' stroke='{PAPER}' stroke-width='2' "
-        f"stroke-linecap='round'>{shape}</g>",
-        _text(x + 16, y + 4.5, mark.words, colour=colour, bold=True),
-    ]
-
-
-def _wire(x: int, top: int, bottom: int, broken: bool = False) -> str:
-    dashes = " stroke-dasharray='4 4'" if broken else ""
-    return f"<path d='M{x} {top}V{bottom}' {STROKE}{dashes}/>"
-
-
-def _text(
-    x: float,
-    y: float,
-    words: str,
-    *,
-    colour: str = INK,
-    size: float = 13,
-    bold: bool = False,
-    mono: bool = False,
-    end: bool = False,
-) -> str:
-    style = f"font-family=\"{MONO}\" font-size='12'" if mono else f"font-size='{size}'"
-    style += " font-weight='600'" if bold else ""
-    style += " text-anchor='end'" if end else ""
-    return f"<text x='{x}' y='{y}' fill='{colour}' {style}>{escape(words)}</text>"
-
-
-def _fit(words: str, pixels: float) -> str:
-    room = int(pixels / LETTER)
-    return words if len(words) <= room else words[: room - 1] + "…"
-
-
-def _svg(parts: list[str], height: int) -> str:
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{height}' "
-        f"viewBox='0 0 {WIDTH} {height}' font-family=\"{SANS}\">"
-        f"<rect width='{WIDTH}' height='{height}' rx='8' fill='{PAPER}'/>{''.join(parts)}</svg>"
-    )
+        out.append(shapes.text(x + 12, at, label, colour=QUIET))
+        out.append(
+            shapes.text(x + 12 + indent, at, shapes.fit(value, width - 24 - indent), mono=True)
+        )
+    return out + (shapes.mark(box.mark, x + 22, at + 19) if box.mark else [])

@@ -5,18 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from osawslab.observe.topology import (
-    INK,
-    PAPER,
-    PART,
-    QUIET,
-    SHAPES,
-    STROKE,
-    WIDTH,
-    Kind,
-    _svg,
-    _text,
-)
+from osawslab.observe.shapes import INK, PAPER, PART, QUIET, SHAPES, STROKE, WIDTH, Kind, svg, text
 from osawslab.report import Picture
 
 if TYPE_CHECKING:
@@ -59,19 +48,19 @@ def picture(followed: Followed) -> Picture:
     out: list[str] = []
     y = 14
     for part in wrap(followed.caption, LETTERS):
-        out.append(_text(14, y + 10, part, bold=True))
+        out.append(text(14, y + 10, part, bold=True))
         y += LINE
     last, above = "", 0
     for hop in followed.hops:
         if hop.way != last:
-            out.append(_text(14, y + 20, WAYS[hop.way], colour=QUIET, bold=True))
+            out.append(text(14, y + 20, WAYS[hop.way], colour=QUIET, bold=True))
             words.append(f"{WAYS[hop.way]}:")
             y += 30
         wire, above = above if hop.way == last else 0, y
         y = _station(hop, y, out, wire)
         words.append(". ".join([_name(hop), *lines(hop)]))
         last = hop.way
-    return Picture(_svg(out, y + 8), "\n".join(words))
+    return Picture(svg(out, y + 8), "\n".join(words))
 
 
 def _name(hop: Hop) -> str:
@@ -95,9 +84,9 @@ def _station(hop: Hop, y: int, out: list[str], above: int) -> int:
         f"<g transform='translate({LEFT} {y + 20})' fill='{colour}' stroke='{PAPER}' "
         f"stroke-width='2' stroke-linecap='round'>{shape}</g>"
     )
-    out.append(_text(WORDS, y + 18, _name(hop), bold=True))
+    out.append(text(WORDS, y + 18, _name(hop), bold=True))
     for number, part in enumerate(said):
         last = kind != "good" and number >= len(said) - len(wrap(hop.verdict, LETTERS))
         tint = colour if last else INK if number == 0 else QUIET
-        out.append(_text(WORDS, y + 18 + LINE * (number + 1), part, colour=tint, bold=last))
+        out.append(text(WORDS, y + 18 + LINE * (number + 1), part, colour=tint, bold=last))
     return y + height + 8

@@ -22,6 +22,7 @@ from osawslab.steps import why as deciders
 from osawslab.steps.points import Points
 from osawslab.steps.site import Site
 
+Wanted = str | Sequence[str] | None  # a point, several, or None for all that tell the story
 BUSY = "Device or resource busy"  # EBUSY: one program at a time is told of drops
 
 
@@ -29,7 +30,7 @@ class Session:
     """A capture that runs: one program on the instance, and one of the place's."""
 
     def __init__(
-        self, site: Site, wanted: Sequence[str] | None, filter: str, limits: Mapping[str, float]
+        self, site: Site, wanted: Wanted, filter: str, limits: Mapping[str, float]
     ) -> None:
         """Begin: when this is done, every point is captured.
 
@@ -69,7 +70,7 @@ class Session:
             self.close()
             raise
 
-    def _begin(self, stream: listener.Stream, at: list[int], wanted: Sequence[str] | None) -> None:
+    def _begin(self, stream: listener.Stream, at: list[int], wanted: Wanted) -> None:
         made = Listener(stream, "the place" if self.spots[at[0]].vantage else "the instance")
         self.parts.append((made, at))
         told = made.begin()
@@ -84,7 +85,8 @@ class Session:
             spot = self.spots[at[int(number)]]
             if why == BUSY and (wanted is None or spot.hidden):
                 self.sure = False
-                self.missing = "" if spot.hidden else f"{spot.name} is another capture's just now"
+                unknown = "what was dropped is unknown: " if spot.hidden else ""
+                self.missing = f"{unknown}{spot.name} is another capture's just now"
                 continue
             kind = LabBusy if why == BUSY else StepFailed
             raise kind(
@@ -92,6 +94,8 @@ class Session:
                 seen=f"{spot.device}: {why}",
                 next="end the other capture first" if why == BUSY else "lab.links()",
             )
+        if not told["kinds"]:  # it has no point at all, so it has ended
+            self.parts.pop()[0].close()
 
     @property
     def over(self) -> bool:
@@ -117,17 +121,14 @@ class Session:
             for number, count in part.ended.get("lost", {}).items():
                 if count:
                     lost[self.spots[at[int(number)]].name] = count
-        why = next((each for each in reasons if each != "asked"), "")
-        if len(frames) > self.limits["frames"]:
-            frames = sorted(frames)[: int(self.limits["frames"])]
-            why = "frames"
-        words = live.LIMITS.get(why, "the connection broke") if why else ""
-        ended = words.format(self.limits.get(why, 0))
-        sure = self.sure and live.VPC_DROPS not in lost
+        ended = live.over(next((each for each in reasons if each != "asked"), ""), self.limits)
+        told = {self.spots[number].name for part, at in self.parts if part.ended for number in at}
+        sure = self.sure and live.VPC_DROPS in told and live.VPC_DROPS not in lost
         until = min([part.ended["until"] for part, _ in self.parts if part.ended] or [1 << 63])
         return Catch(
-            self.spots, self.kinds, frames, lost, sure, self.since, until, ended, self.missing
-        )
+            self.spots, self.kinds, frames, lost, sure, self.since, until, ended, self.missing,
+            self.limits,
+        )  # fmt: skip
 
     def end(self) -> tuple[Capture, Mapping[str, int]]:
         """End it, and make a capture of what it brought."""
@@ -171,7 +172,7 @@ def _both(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]
     } | {key: name for key, name in after.items() if key not in before}
 
 
-def begin(site: Site, wanted: Sequence[str] | None, filter: str, **limits: float) -> LiveCapture:
+def begin(site: Site, wanted: Wanted, filter: str, **limits: float) -> LiveCapture:
     """Begin a capture within `seconds`, `frames` and `bytes`; it is filled when it ends."""
     session = Session(site, wanted, filter, limits)
     empty = Catch(session.spots, session.kinds, [], {}).capture({})

@@ -40,15 +40,15 @@ class Points:
     other_names: Mapping[str, str]
     groups: Mapping[str, tuple[str, ...]]
 
-    def find(self, wanted: Sequence[str] | None) -> list[Spot]:
-        """Give the points asked for, each once; None: all that tell the story.
+    def find(self, wanted: str | Sequence[str] | None) -> list[Spot]:
+        """Give the points asked for, or the one, each once; None: all that tell the story.
 
         Raises BadSetting for one that is not there.
         """
         if wanted is None:
             return [self.spots[name] for name in self.groups["story"] if name in self.spots]
         found: dict[str, Spot] = {}
-        for word in wanted:
+        for word in [wanted] if isinstance(wanted, str) else wanted:
             names = self.groups.get(word, (self.other_names.get(word, word),))
             for name in names:
                 if name not in self.spots:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 
 from osawslab.cloud import floating
+from osawslab.cloud.handbuilt import Cloud
+from osawslab.host.facts import Link
 from osawslab.host.ping import Ping, ping
 from osawslab.observe import topology
 from osawslab.report import Picture, Table
@@ -72,52 +77,79 @@ def picture(site: Site, facts: Ground, passes: bool | None) -> Picture:
 
 
 def drawing(site: Site, facts: Ground, passes: bool | None) -> topology.Topology:
-    """Give what is, as values to draw."""
-    cloud, settings = facts.cloud, site.settings
+    """Give what is, as values to draw; of the settings only what parts are called."""
+    cloud, settings, ec2 = facts.cloud, site.settings, site.instance.ec2
     nic, gateway = cloud.provider_nic, cloud.gateway
-    inner = cloud.router.links.get(cloud.names.inner)
-    ec2 = site.instance.ec2
+    bridge = cloud.bridge(settings.provider_bridge)
     assert ec2.instance is not None
-    first = ec2.nics["management"]
-    management = next(
-        (link for link in cloud.host.root.links.values() if link.mac == first["MacAddress"]), None
-    )
-    published = any(
-        "--dport" in line and "-j DNAT" in line for line in cloud.router.iptables.splitlines()
-    )
+    assert ec2.vpc is not None
+    first = str(ec2.nics["management"]["MacAddress"])
+    links = cloud.host.root.links.values()
+    management = next((link for link in links if link.mac == first), None)
+    tenant, vm = _port(cloud.router.links.get(cloud.names.inner)), _vm(cloud)
     return topology.Topology(
-        vpc_cidr=settings.vpc_cidr,
+        vpc_cidr=str(ec2.vpc["CidrBlock"]),
         instance=str(ec2.instance["InstanceId"]),
-        instance_type=settings.instance_type,
+        instance_type=str(ec2.instance["InstanceType"]),
         management=topology.Nic(
             management.name if management else "?",
-            str(first["MacAddress"]),
-            str(first["MacAddress"]),
-            (settings.management_address,),
+            management.mac if management else "?",
+            first,
+            _addresses(management) if management else (),
             facts.management_eip,
         ),
         provider=topology.Nic(
-            nic.name,
-            nic.mac,
-            cloud.registered_mac,
-            facts.registered or (settings.provider_address,),
-            facts.provider_eip,
+            nic.name, nic.mac, cloud.registered_mac, facts.registered, facts.provider_eip
         )
         if nic
         else None,
-        bridge=settings.provider_bridge if cloud.bridge(settings.provider_bridge) else None,
+        bridge=settings.provider_bridge if bridge else None,
         bridge_kind="Open vSwitch" if cloud.uses_openvswitch else "Linux bridge",
+        plugged=bool(nic and bridge and (cloud.translates or nic.name in bridge.ports)),
         router=cloud.names.router_netns if gateway else None,
-        gateway=topology.Port(gateway.name, gateway.mac, settings.provider_address)
-        if gateway
-        else None,
-        tenant_port=topology.Port(inner.name, inner.mac, settings.tenant_gateway)
-        if inner
-        else None,
-        tenant_cidr=settings.tenant_cidr,
-        vm=(settings.vm_name, settings.vm_address) if cloud.has_vm else None,
-        published=(facts.provider_eip, settings.published_port) if published else None,
+        gateway=_port(gateway, facts.registered),
+        tenant_port=tenant,
+        tenant_cidr=_network(cloud.router.links.get(cloud.names.inner)),
+        vm=vm,
+        published=_published(facts, vm),
         floating=floating.told(ec2.further, settings.vm_address),
         passes=passes,
         rewritten=cloud.translates,
     )
+
+
+def _addresses(link: Link, floating: Container[str] = ()) -> tuple[str, ...]:
+    """List an interface's own addresses: a floating IP is a further one, of itself alone."""
+    parted = [address.partition("/") for address in link.addresses]
+    return tuple(
+        address for address, _, length in parted if length != "32" or address not in floating
+    )
+
+
+def _port(link: Link | None, floating: Container[str] = ()) -> topology.Port | None:
+    return topology.Port(link.name, link.mac, _addresses(link, floating)) if link else None
+
+
+def _network(link: Link | None) -> str | None:
+    """Name the network that a port is in."""
+    return str(IPv4Interface(link.addresses[0]).network) if link and link.addresses else None
+
+
+def _vm(cloud: Cloud) -> topology.Port | None:
+    """Give the VM's port: as it is, or, of a VM that is a process, as Neutron has it."""
+    name = cloud.settings.vm_name
+    if not cloud.has_vm:
+        return None
+    link = cloud.host.namespace(cloud.names.vm_netns).links.get("eth0")
+    if link is None:
+        return topology.Port(name, cloud.names.vm_mac, (cloud.settings.vm_address,))
+    return topology.Port(name, link.mac, _addresses(link))
+
+
+def _published(facts: Ground, vm: topology.Port | None) -> tuple[str, int] | None:
+    """Find the rule that leads from a port of the provider NIC's Elastic IP to the VM."""
+    for line in facts.cloud.router.iptables.splitlines() if vm else ():
+        found = re.search(r" --dport (\d+) .*-j DNAT --to-destination ([\d.]+)", line)
+        if vm and found and found[2] in vm.addresses:
+            return facts.provider_eip, int(found[1])
+    return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 
+from osawslab.errors import BadCapture
 from osawslab.observe.capture import Capture, load_capture
 
 
@@ -51,3 +53,19 @@ def test_captures_are_equal_only_to_themselves() -> None:
     assert one == one
     assert one != three()
     assert len({one, three()}) == 2
+
+
+@pytest.mark.parametrize("row", [3, -4, 99, "first", None])
+def test_a_frame_that_is_not_there_is_our_own_error(row: Any) -> None:
+    with pytest.raises(BadCapture, match=f"no frame {row} in this capture") as caught:
+        three().raw(row)
+    assert caught.value.next == "a number from 0 to 2"
+    with pytest.raises(BadCapture):
+        list(three().raws([0, row]))
+    assert three().raw(-1) == three().raw(2)
+
+
+@pytest.mark.parametrize("rows", [[0, 3], [-4], [False, False, False, True]])
+def test_frames_that_are_not_there_are_not_taken(rows: list[int]) -> None:
+    with pytest.raises(BadCapture, match="no frame"):
+        three().take(rows)

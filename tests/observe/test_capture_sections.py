@@ -14,7 +14,9 @@ from osawslab.observe import pcapng
 from osawslab.observe.capture import load_capture
 from osawslab.observe.container import Point, batches
 from osawslab.observe.layers import decode
+from osawslab.observe.live import Catch, Spot
 from osawslab.observe.packets import Known
+from osawslab.observe.ring import Seen
 
 FRAME = bytes.fromhex("02bb0000000102aa0000000108060001080006040002" + "02aa00000001ac101465" * 2)
 
@@ -126,3 +128,39 @@ def test_a_section_with_an_interface_for_each_frame_is_read_clock_by_clock(
     assert len(asked) == 1
     assert frame["point"].tolist() == [f"tap{n}" for n in range(count)]
     assert [each.value for each in frame["time"]] == list(range(count))
+
+
+def statistics(order: str, point: int, *told: tuple[int, int]) -> bytes:
+    """Say what an interface counted: pairs of an option's number and its count."""
+    options = b"".join(struct.pack(order + "HHQ", code, 8, count) for code, count in told)
+    return block(5, struct.pack(order + "III", point, 0, 7) + options + bytes(4), order)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_was_lost_is_read_and_survives_saving(order: str, tmp_path: Path) -> None:
+    data = section(order) + packet(order=order) + statistics(order, 0, (4, 99), (7, 3))
+    data += statistics(order, 0, (5, 2), (7, 1200))  # the later one counts: both began at 0
+    data += section(order, name=b"qg-1") + packet(order=order) + statistics(order, 7, (7, 1))
+    first = load_capture(data + statistics(order, 0, (7, 0)), caption="Captured")
+    assert first.lost == {"eth1": 1202}
+    assert first.caption == "Captured; frames lost: 1,202 at eth1"
+    again = load_capture(first.save(tmp_path / "seen.pcapng"))
+    assert again.lost == first.lost
+    assert again.take([0]).lost == first.lost
+    assert len(again) == 2
+
+
+def test_what_a_capture_of_a_lab_lost_is_saved(tmp_path: Path) -> None:
+    spots = (Spot("router gateway", "", "qg-1", 3, "out"), Spot("VPC", "", "p-1", 6, "in"),
+             Spot("VPC drops", "", "nflog:5", 7, "in", hidden=True))  # fmt: skip
+    seen = Seen(5, 1, 1, len(FRAME), FRAME, "")
+    made = Catch(spots, {}, [seen], {"VPC": 1 << 65, "VPC drops": 4}).capture({})
+    again = load_capture(made.save(tmp_path / "seen.pcapng"))
+    assert again.lost == {"VPC": (1 << 64) - 1}
+
+
+def test_statistics_that_cannot_be_read_are_passed_over() -> None:
+    broken = block(5, b"") + block(5, bytes(12)) + block(5, bytes(12) + b"\7\0\4\0" + bytes(8))
+    made = load_capture(section() + packet() + broken + packet())
+    assert len(made) == 2
+    assert made.lost == {}

@@ -34,6 +34,22 @@ TRACKED = tracked.read(
     }
 )
 
+ALL, HIGH = "0.0.0.0/0", {"From": 1024, "To": 65535}
+ACL = [
+    {"RuleNumber": number, "Egress": egress, "RuleAction": action, "Protocol": protocol,
+     "CidrBlock": to, **more}
+    for number, egress, action, protocol, to, more in (
+        (32767, True, "deny", "-1", ALL, {}),
+        (32767, False, "deny", "-1", ALL, {}),
+        (100, True, "allow", "-1", ALL, {}),
+        (95, False, "allow", "6", ALL, {"PortRange": HIGH}),
+        (95, False, "allow", "1", ALL, {"IcmpTypeCode": {"Type": -1, "Code": -1}}),
+        (90, True, "deny", "1", "8.0.0.0/8", {}),
+        (80, True, "allow", "1", "8.0.0.0/8", {"IcmpTypeCode": {"Type": 0, "Code": -1}}),
+        (70, True, "allow", "1", "9.0.0.0/8", {}),
+    )
+]  # fmt: skip
+
 
 def lab(swapped: bool = False, **learned: Any) -> Facts:
     given = told(gateway=REGISTERED if swapped else GATEWAY)
@@ -44,7 +60,7 @@ def lab(swapped: bool = False, **learned: Any) -> Facts:
         if swapped
         else [{"dst": "172.16.20.1", "dev": CALLED.gateway, "state": ["FAILED"]}]
     )
-    return Facts(seen(given), TRACKED)
+    return Facts(seen(given), TRACKED, {"provider NIC": ACL})
 
 
 @pytest.mark.parametrize(
@@ -72,6 +88,12 @@ def lab(swapped: bool = False, **learned: Any) -> Facts:
         (OUT._replace(point="VPC drops", src_mac=REGISTERED,
                       verdict="dropped by the VPC: no rule of a security group lets it through"),
          True, "VPC, security group", "no rule", "dropped by the VPC"),
+        (OUT._replace(point="provider NIC", direction="out", src_mac=REGISTERED,
+                      verdict="dropped by the VPC: the subnet's network ACL denies it"),
+         True, "VPC, network ACL", "rule 90 out: deny ICMP to 8.0.0.0/8", "ACL denies it"),
+        (SSH._replace(point="VPC drops", direction="", src_mac=ROUTER,
+                      verdict="dropped by the VPC: the subnet's network ACL denies it"),
+         True, "VPC, network ACL", "rule * in: deny everything from 0.0.0.0/0", "ACL denies it"),
         (ASKS._replace(point="provider NIC", direction="out", src_mac=REGISTERED,
                        src="172.16.20.9"), True,
          "VPC, registered pairs", REGISTERED, "ARP speaks for 172.16.20.9: AWS drops it"),
@@ -119,6 +141,13 @@ def test_the_one_entry(frame: Seen, swapped: bool, where: str, entry: str, so: s
     assert entry in found.entry
     assert so in found.so
     assert "40501" not in str(found)
+
+
+def test_a_network_acl_that_nobody_has_read_is_named_without_its_rule() -> None:
+    verdict = "dropped by the VPC: the subnet's network ACL denies it"
+    frame = OUT._replace(point="provider NIC", direction="out", src_mac=REGISTERED, verdict=verdict)
+    found = decide(Facts(lab(True).sight), frame)
+    assert found == ("VPC", "network ACL", "a rule of the subnet's denies it", verdict)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from wayfarer import back, capture, login, there, who_has
 
 from osawslab.observe.follow import NO_MORE, TWICE, Followed
-from osawslab.observe.topology import SHAPES, WIDTH
+from osawslab.observe.shapes import SHAPES, WIDTH
 from osawslab.observe.way import mark
 
 DROP = "dropped by the VPC: MAC not registered"

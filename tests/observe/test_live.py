@@ -108,6 +108,30 @@ def test_what_was_seen_before_all_points_were_there_or_after_is_left_out() -> No
     assert set(made.frame["verdict"]) == {DELIVERED}  # the drop is that of the last one
 
 
+@pytest.mark.parametrize(
+    ("limits", "kept", "ended"),
+    [
+        ({"frames": 3}, 3, "3 frames were there"),
+        ({"bytes": 3 * len(ONE)}, 3, f"{3 * len(ONE)} bytes were there"),
+        ({"bytes": 3 * len(ONE) - 1}, 2, f"{3 * len(ONE) - 1} bytes were there"),  # none in part
+        ({"frames": 4, "bytes": 4 * len(ONE)}, 4, ""),
+    ],
+)
+def test_a_bound_is_that_of_all_points_and_cuts_what_has_its_verdict(
+    limits: dict[str, float], kept: int, ended: str
+) -> None:
+    # The drop is read last, and is that of the first.
+    frames = [
+        seen(1, NIC),
+        seen(2, VPC),
+        seen(7, VPC, direction=OUT),
+        seen(99, DROPS, reason="mac"),
+    ]
+    made = Catch(SPOTS, {}, frames, {}, limits=limits).capture({})
+    assert made.frame["verdict"].tolist() == [MAC, MAC, MAC, DELIVERED][:kept]
+    assert made.caption.partition("; it ended by itself: ")[2] == ended
+
+
 def test_a_hidden_point_tells_and_is_not_shown() -> None:
     hidden = Spot("VPC drops", "vpc", "nflog:5", 7, "in", vantage=True, hidden=True)
     made = Catch(

@@ -14,7 +14,7 @@ import pytest
 from sights import CALLED, MANAGEMENT, OTHER, REGISTERED, ROUTER, books, real, seen, told
 
 from osawslab.errors import LabError, StepFailed
-from osawslab.observe import forwarding, state
+from osawslab.observe import forwarding, live, state
 from osawslab.observe.difference import State
 from osawslab.observe.state import Sight
 from osawslab.settings import Settings
@@ -213,15 +213,25 @@ def test_a_real_openstack_by_the_names_that_neutron_gave() -> None:
 
 
 def test_drops_show_whether_and_keep_how_many() -> None:
-    before, after = (state.drops({"mac": n, "arp": 0, "ip": ip}) for n, ip in ((2, 0), (5, 1)))
-    assert [row[-1] for row in before.rows] == ["some", "none", "none"]
-    assert list(before.frame["frames"]) == [2, 0, 0]
+    before, after = (
+        state.drops({"mac": n, "arp": 0, "ip": ip, "acl": 0, "group": ip, "no_eip": 0})
+        for n, ip in ((2, 0), (5, 1))
+    )
+    assert [row[-1] for row in before.rows] == ["some", *["none"] * 5]
+    assert list(before.frame["frames"]) == [2, 0, 0, 0, 0, 0]
     assert [(row[1], row[-1]) for row in before.diff(after).rows] == [
         ("mac", "some → more"),
         ("ip", "none → some"),
+        ("group", "none → some"),
     ]
-    assert [row[-1] for row in after.diff(before).rows] == ["some → fewer", "some → none"]
+    assert [row[-1] for row in after.diff(before).rows] == [
+        "some → fewer", "some → none", "some → none",
+    ]  # fmt: skip
     assert not before.diff(before)
+
+
+def test_drops_have_every_reason_that_a_capture_shows() -> None:
+    assert state.REASONS.keys() == live.REASONS.keys()
 
 
 def test_where_nobody_can_count_the_table_is_empty_and_says_why() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from osawslab.errors import BadSetting
+from osawslab.observe.drawing import draw
+from osawslab.observe.shapes import SHAPES
 from osawslab.observe.topology import (
-    SHAPES,
     Nic,
     Port,
     Topology,
@@ -22,7 +24,7 @@ from osawslab.observe.topology import (
 
 REGISTERED, OTHER, VIRTUAL = "02:5a:11:7c:40:9e", "02:9c:00:ab:cd:ef", "fa:16:3e:4b:11:02"
 NIC = Nic("eth1", REGISTERED, REGISTERED, ("172.16.20.101",), "203.0.113.12")
-GATEWAY = Port("qg-5f0c2b7e-9a", VIRTUAL, "172.16.20.101")
+GATEWAY = Port("qg-5f0c2b7e-9a", VIRTUAL, ("172.16.20.101",))
 BEFORE = Topology(
     vpc_cidr="172.16.0.0/16",
     instance="i-0d3c5e9f1a2b4c6d8",
@@ -33,9 +35,9 @@ BEFORE = Topology(
     bridge_kind="Open vSwitch",
     router="qrouter-5f0c2b7e-9a41-4c1d-8e55-1b2c3d4e5f60",
     gateway=GATEWAY,
-    tenant_port=Port("qr-77aa01bc-1d", "fa:16:3e:4b:11:03", "192.168.20.1"),
+    tenant_port=Port("qr-77aa01bc-1d", "fa:16:3e:4b:11:03", ("192.168.20.1",)),
     tenant_cidr="192.168.20.0/24",
-    vm=("vm1", "192.168.20.5"),
+    vm=Port("vm1", "fa:16:3e:4b:11:04", ("192.168.20.5",)),
     passes=False,
 )
 AFTER = replace(
@@ -46,6 +48,7 @@ AFTER = replace(
     passes=True,
 )
 DROPPED = ("bad", "MAC not registered: dropped")
+UNPLUGGED = ("bad", "eth1 is not plugged in: nothing passes")
 
 
 def texts(svg: str) -> list[str]:
@@ -70,11 +73,19 @@ def texts(svg: str) -> list[str]:
             ("good", "passes"),
         ),
         (
-            {"gateway": replace(GATEWAY, mac=REGISTERED, address="172.16.20.9")},
+            {"gateway": replace(GATEWAY, mac=REGISTERED, addresses=("172.16.20.9",))},
             ("good", "registered"),
             ("bad", "IP not registered: dropped"),
             ("bad", "IP not registered: dropped"),
         ),
+        (
+            {"gateway": replace(GATEWAY, mac=REGISTERED, addresses=()), "passes": None},
+            ("good", "registered"),
+            ("bad", "no IP: sends nothing"),
+            None,
+        ),
+        ({"plugged": False}, ("good", "registered"), DROPPED, UNPLUGGED),
+        ({"plugged": False, "passes": None}, ("good", "registered"), DROPPED, None),
         (
             {"gateway": replace(GATEWAY, mac=REGISTERED)},
             ("good", "registered"),
@@ -145,6 +156,23 @@ def test_what_does_not_exist_is_left_out(
     assert present in picture(t).alt
 
 
+def wires(svg: str) -> int:
+    return sum("V" in each.get("d", "") for each in ET.fromstring(svg) if "path" in each.tag)
+
+
+def test_a_nic_that_is_not_plugged_in_has_no_wire_and_a_mark_that_says_so() -> None:
+    apart = replace(BEFORE, plugged=False, passes=None)
+    for whole, parted in (
+        (picture(BEFORE), picture(apart)),
+        (before_after(BEFORE, BEFORE), before_after(BEFORE, apart)),
+    ):
+        assert wires(whole.svg) == wires(parted.svg) + 1
+        assert texts(parted.svg).count(UNPLUGGED[1]) == parted.alt.count(UNPLUGGED[1]) == 1
+        assert UNPLUGGED[1] not in whole.alt
+    gone = replace(BEFORE, bridge=None)
+    assert wires(picture(BEFORE).svg) == wires(picture(gone).svg) + 2  # nor to the router
+
+
 def test_an_empty_vpc_is_a_picture() -> None:
     assert picture(Topology("172.16.0.0/16")).alt == "VPC 172.16.0.0/16"
 
@@ -174,13 +202,13 @@ def test_everything_is_inside_and_no_wider_than_a_cell() -> None:
 
 
 def test_names_are_escaped_and_long_ones_shortened() -> None:
-    t = replace(BEFORE, vm=("<b>&" + "a" * 59, "192.168.20.5"), published=None)
+    t = replace(BEFORE, vm=Port("<b>&" + "a" * 59), published=None)
     drawing = picture(t)
     assert "<b>" not in drawing.svg
     (shown,) = (words for words in texts(drawing.svg) if words.startswith("<b>&"))
     assert shown.endswith("a…")
     assert t.vm is not None
-    assert t.vm[0] in drawing.alt
+    assert t.vm.name in drawing.alt
 
 
 def test_the_picture_is_an_image_with_words_and_its_own_background() -> None:
@@ -189,3 +217,11 @@ def test_the_picture_is_an_image_with_words_and_its_own_background() -> None:
     svg = picture(BEFORE).svg
     assert "currentColor" not in svg
     assert "fill='#ffffff'" in svg[: svg.index("</svg>")]
+
+
+@pytest.mark.parametrize("other", [BEFORE, picture(BEFORE), None])
+def test_only_two_pictures_of_a_lab_are_put_side_by_side(other: Any) -> None:
+    assert draw(BEFORE).beside(draw(AFTER)) == before_after(BEFORE, AFTER)
+    with pytest.raises(BadSetting, match="side by side") as caught:
+        draw(BEFORE).beside(other)
+    assert "lab.topology()" in caught.value.next

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from oracle import differences
 
 from osawslab import Lab, target
 from osawslab.errors import BadSetting, LabBusy, LabError
@@ -83,7 +86,9 @@ def test_the_drop_and_the_answer(lab: Lab, tmp_path: Path) -> None:
     assert after.lost == {}
     assert lab.reset("swap_mac")
 
+    assert differences(after.save(tmp_path / "after.pcapng")) == []
     saved = before.save(tmp_path / "before.pcapng")
+    assert differences(saved) == []
     assert names_and_warnings(saved.read_bytes()) == (["provider NIC", "router gateway"], "")
 
 
@@ -124,6 +129,30 @@ def test_what_the_vpcs_router_drops_has_its_reason(lab: Lab) -> None:
     assert set(cap.frame["verdict"]) == {REASONS["group"]}
 
 
+def test_the_rule_of_a_network_acl_that_drops_is_named(lab: Lab) -> None:
+    assert lab.swap_mac().ok
+    ec2 = lab.client()
+    [vpc] = ec2.describe_vpcs(Filters=[{"Name": "tag:osawslab:lab", "Values": ["seen"]}])["Vpcs"]
+    own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    acl = ec2.describe_network_acls(Filters=own)["NetworkAcls"][0]["NetworkAclId"]
+    rule, drops = {"NetworkAclId": acl, "RuleNumber": 77, "Egress": True}, lab.drops()
+    ec2.create_network_acl_entry(
+        **rule, Protocol="1", CidrBlock="8.8.8.8/32", RuleAction="deny",
+        IcmpTypeCode={"Type": -1, "Code": -1},
+    )  # fmt: skip
+    try:
+        with lab.capture(["provider NIC", "VPC drops"], filter="icmp") as cap:
+            ping(lab)
+        [row] = lab.why(cap.frame.iloc[0]).rows
+    finally:
+        ec2.delete_network_acl_entry(**rule)
+        lab.reset("swap_mac")
+    assert set(cap.frame["verdict"]) == {REASONS["acl"]}
+    assert [each[1] for each in drops.diff(lab.drops()).rows] == ["acl"]
+    assert row[1:3] == ("network ACL", "rule 77 out: deny ICMP to 8.8.8.8/32")
+    assert "network ACL" in str(cap.follow("icmp").hops[-1].decided)
+
+
 def test_a_point_by_any_of_its_names(lab: Lab) -> None:
     device = next(row[1] for row in lab.links().rows if "router gateway" in row)
     for words in (["qg-"], ["router gateway"], [device], ["qg-", device]):
@@ -156,19 +185,50 @@ def test_it_says_that_it_ended_before_the_block(lab: Lab) -> None:
     assert cap.caption.endswith("it ended by itself: 2 frames were there")
 
 
+def test_its_bytes_are_those_of_all_points(lab: Lab) -> None:
+    with lab.capture(["VM", "qr-"], filter="icmp", bytes=9000) as cap:
+        lab.shell("ip netns exec vm-vm1 ping -q -l 20 -c 20 -s 1000 192.168.20.1")  # all at once
+        assert none_runs(lab)
+    assert 7000 < cap.frame["captured"].sum() <= 9000
+    assert cap.caption.endswith("it ended by itself: 9,000 bytes were there")
+
+
+def test_where_the_places_program_dies_nobody_knows_what_was_delivered(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[socket.socket] = []
+    begin = target.LocalVantage.program
+
+    def program(*words: Any) -> socket.socket:
+        ends.append(begin(*words))
+        return ends[0]
+
+    monkeypatch.setattr(target.LocalVantage, "program", program)
+    with lab.capture(["provider NIC"], filter="arp") as cap:
+        ends[0].shutdown(socket.SHUT_RDWR)
+        ping(lab)
+    assert len(cap) > 0
+    assert set(cap.frame["verdict"].astype(object).fillna("")) == {""}
+    assert cap.caption.endswith("it ended by itself: the connection broke")
+
+
 def test_of_two_at_once_one_is_told_of_the_drops(lab: Lab) -> None:
     with lab.capture() as cap:
         with lab.capture() as other:
             ping(lab)
         with pytest.raises(LabBusy, match="VPC drops"):
-            lab.capture(["VPC drops"])
+            lab.capture("VPC drops")
+        with lab.capture("provider NIC") as third:
+            ping(lab)
+    unknown = "what was dropped is unknown: VPC drops is another capture's just now"
+    assert third.caption == f"Captured at provider NIC; {unknown}"
     assert "VPC drops is another capture's just now" in other.caption
     assert set(cap.frame[cap.frame["point"] == "VPC drops"]["verdict"]) == {REASONS["mac"]}
     at_nic = other.frame[other.frame["point"] == "provider NIC"]
     assert set(at_nic["verdict"].astype(object).fillna("")) == {""}
 
 
-def test_its_own_connection_is_left_out_and_others_are_not(lab: Lab) -> None:
+def test_its_own_connection_is_left_out_and_others_are_not(lab: Lab, tmp_path: Path) -> None:
     points = ["management NIC", "VPC management", "internet"]
     with lab.capture(points, filter="tcp port 22") as cap:
         lab.shell("true")
@@ -176,6 +236,8 @@ def test_its_own_connection_is_left_out_and_others_are_not(lab: Lab) -> None:
     with Lab("seen") as other, lab.capture(points, filter="tcp port 22") as cap:
         other.shell("true")
     assert set(cap.frame["point"]) == set(points)
+    assert differences(cap.save(tmp_path / "login.pcapng")) == []
+    assert cap.frame["payload"].max() > 500  # keys are exchanged
 
 
 def test_an_error_in_the_block_ends_it(lab: Lab) -> None:

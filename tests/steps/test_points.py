@@ -20,7 +20,7 @@ def found(*, cloud: str = "handbuilt", vantage: bool = True) -> Points:
     return points.read(sight, Settings(cloud=cloud), called, VANTAGE if vantage else {})
 
 
-def names(of: Points, wanted: list[str] | None) -> list[str]:
+def names(of: Points, wanted: str | list[str] | None) -> list[str]:
     return [each.name for each in of.find(wanted)]
 
 
@@ -53,11 +53,11 @@ def test_without_a_word_they_are_those_of_a_packets_way(
     ],
 )
 def test_each_has_the_names_that_a_learner_may_type(word: str, name: str) -> None:
-    assert names(found(), [word]) == [name]
+    assert names(found(), [word]) == names(found(), word) == [name]
 
 
-@pytest.mark.parametrize("wanted", [["eth9"], ["provider NIC", "nowhere"], []])
-def test_what_is_not_there_is_refused_with_what_is(wanted: list[str]) -> None:
+@pytest.mark.parametrize("wanted", ["eth9", ["eth9"], ["provider NIC", "nowhere"], []])
+def test_what_is_not_there_is_refused_with_what_is(wanted: str | list[str]) -> None:
     with pytest.raises(BadSetting) as caught:
         found().find(wanted)
     assert "router gateway, " in caught.value.next
