@@ -226,6 +226,11 @@ def test_cleaning_drops_widgets_and_what_differs_between_machines() -> None:
     assert made.outputs == [kept]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_code_names_the_provider_nic(name: str) -> None:
+    assert not re.search(r"\b(eth1|ens5|ens6)\b", "\n".join(code(name)))
+
+
 @pytest.fixture(scope="module")
 def learner() -> Iterator[None]:
     """Give one lab with Linux bridges to all the notebooks that follow."""
