@@ -40,12 +40,13 @@ HINTS: dict[str, tuple[str, str, str]] = {
     "swap_mac": (
         "Look at two MACs in the picture: the registered one at the VPC, and the one that the"
         " router's gateway port uses now.",
-        "The gateway port must get the registered MAC. On t2 the provider NIC gives it away first and"
-        " gets any other, so that no two interfaces have the same MAC at the same time. On t3 and"
-        " every Nitro type the driver refuses that: there the NIC stays as it is, the gateway port"
-        " gets the same MAC, and a Linux bridge is told to hand the frames for it to that port.",
-        'Type lab.swap_mac(). By hand: the commands of lab.plan("swap_mac"), which fit the driver of'
-        " this NIC and this bridge.",
+        "The gateway port must get the registered MAC. On t2 the provider NIC gives it away first"
+        " and gets any other, so that no two interfaces have the same MAC at the same time. On t3"
+        " and every Nitro type the driver refuses that: there the NIC stays as it is, the gateway"
+        " port gets the same MAC, and a Linux bridge is told to hand the frames for it to that"
+        " port.",
+        'Type lab.swap_mac(). By hand: the commands of lab.plan("swap_mac"), which fit the driver'
+        " of this NIC and this bridge.",
     ),
     "verify": (
         "Look at the same ping as before the swap: how many of three are answered now?",
