@@ -209,6 +209,10 @@ class Lab(Trainable):
         with self._working("sweep") if yes else contextlib.nullcontext(self._site()) as site:
             return sweep(site, yes, older_than)
 
+    def left_behind(self) -> str:
+        """Say what labs have left behind in the account, and its cost; "" for nothing."""
+        return steps.left_behind(self._site)
+
     def extend(self, hours: object = 1) -> Report:
         """Let the instance live so many hours longer before it ends itself.
 

@@ -15,9 +15,9 @@ from osawslab.aws.facts import role, tag
 from osawslab.aws.price import Price, Things, price
 from osawslab.errors import NoPrice
 from osawslab.report import Table
+from osawslab.steps.estates import shown
 from osawslab.steps.reached import LEARNER, STEP
 from osawslab.steps.site import Site
-from osawslab.steps.sweep import shown
 
 HOUR = timedelta(hours=1)
 COLUMNS = (
