@@ -32,7 +32,7 @@ from osawslab.keys import key_file
 from osawslab.lab import Lab
 from osawslab.report import Table
 from osawslab.settings import Settings
-from osawslab.steps import bill, census, provision
+from osawslab.steps import bill, census, estates, provision
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE
 from osawslab.steps.census import Line, Resident
@@ -300,7 +300,7 @@ def give_back(lab: Lab, named: bool, say: Say) -> Class:
         with steps.own_errors("seats"):
             left = [
                 thing.id
-                for ec2 in census.everywhere(site).values()
+                for ec2 in estates.everywhere(site).values()
                 for each in census.residents(ec2)
                 if each.lab in found
                 for thing in each.things

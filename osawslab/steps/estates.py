@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from osawslab.aws import estate
+from osawslab.aws import estate, regions
 from osawslab.aws.estate import Thing
 from osawslab.errors import BadSetting
 from osawslab.steps import tear_down
@@ -64,10 +65,21 @@ def shown(old: timedelta | None) -> str:
     return f"{minutes // 60} h" if minutes < 24 * 60 else f"{minutes // (24 * 60)} d"
 
 
+def everywhere(site: Site) -> dict[str, Any]:
+    """Give EC2's client for each region that a lab made on this machine has been in."""
+    found = tear_down.clients(site)
+    if site.target.charges:
+        for folder in sorted(site.target.keys.parent.glob("*.aws")):
+            for region in regions.used(folder):
+                if region not in found:
+                    found[region] = site.target.client("ec2", region)
+    return found
+
+
 def estates(site: Site, older_than: str, now: datetime) -> Iterator[Estate]:
     """Read what each lab has in each region, and judge it."""
     limit = age_of(older_than) if older_than else None
-    for ec2 in tear_down.clients(site).values():
+    for ec2 in everywhere(site).values():
         found = estate.read(ec2, None)
         for lab in sorted({thing.lab for thing in found}):
             things = tuple(thing for thing in found if thing.lab == lab)

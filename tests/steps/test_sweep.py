@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError
 from place import leads_to
 
 from osawslab import Lab, cli, jupyter
-from osawslab.aws import estate, once
+from osawslab.aws import estate, once, regions
 from osawslab.aws.facts import specification
 from osawslab.errors import BadSetting, LabBusy, Refused, StepNotReady
 from osawslab.region import local
@@ -384,6 +385,32 @@ def test_the_command_start_looks_first(
         patch.setenv("OSAWSLAB_PUBLIC", "a classroom's")
         assert cli.main(words) == 0
     assert "is not known: AWS is not for a public machine" in served[1]
+
+
+def test_every_region_that_a_lab_here_has_been_in_is_swept(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that only another lab's folder tells of, whose machine did not get to its end."""
+    there = tmp_path / "gone.aws"
+    there.mkdir()
+    regions.note(there, "eu-west-1")
+    with Lab("broom-abroad", region="eu-west-1") as other:
+        left, abroad = another(other, "gone"), other.client("ec2")
+        own = lab._site().target
+
+        def client(service: str, region: str = "") -> Any:
+            return abroad if region == "eu-west-1" else own.client(service)
+
+        two = replace(own, client=client, charges=True, keys=tmp_path / f"{NAME}.aws")
+        with monkeypatch.context() as patch:
+            patch.setattr("osawslab.reach.place", lambda _: two)
+            assert "by lab 'gone': elastic IP (1), volume (1)" in lab.left_behind()
+            shown = lab.sweep().tables[0].rows
+            assert {row[3] for row in shown if row[1] == "eu-west-1"} == set(left.values())
+            report = lab.sweep(yes=True)
+        assert report.ok, report.text
+        assert abroad.describe_addresses()["Addresses"] == []
+    local.remove("broom-abroad")
 
 
 def test_looking_is_free_and_taking_waits_its_turn(lab: Lab) -> None:
