@@ -14,7 +14,7 @@ from osawslab.aws.price import LEFT_OUT
 from osawslab.cloud.floating import elastic_ip
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.report import Checks, Plan, Report, Table
-from osawslab.steps import bill, census
+from osawslab.steps import bill, census, ownership
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
@@ -190,8 +190,15 @@ class Lab(Trainable):
 
             return bake(site)
 
-    def tear_down(self) -> Report:
-        """Give everything with the lab's tag back, and show that it is gone."""
+    def tear_down(self, mine: bool = False) -> Report:
+        """Give everything with the lab's tag back, and show that it is gone.
+
+        Raises StepNotReady where another machine has made it in the account; `mine` is to say
+        that it is yours all the same.
+        """
+        if mine:
+            with steps.own_errors("tear_down"):
+                ownership.note(self._site())
         report = self.run("tear_down")
         if report.ok:
             (self.folder / NOTE).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from osawslab.steps import (
     install_cloud,
     make_it_last,
     networks,
+    ownership,
     provider_nic,
     provision,
     publish_vm,
@@ -112,6 +113,8 @@ def run(site: Site, step: str) -> Report:
     chapter = chapter_of(site, step)
     with record.noting("run", step) as noted, own_errors(step):
         facts = chapter.read(site)
+        if step == tear_down.NAME:
+            ownership.made_here(site, facts.things)
         actions = tuple(chapter.plan(site, facts))
         told = ""
         if step == "provision" and actions:
