@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from osawslab.aws import ending, launch
-from osawslab.aws.price import LEFT_OUT
 from osawslab.cloud.floating import elastic_ip
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.report import Checks, Plan, Report, Table
@@ -238,6 +237,11 @@ class Lab(Trainable):
         with steps.own_errors("time_left"):
             return time_left(self._site())
 
+    def cost_so_far(self) -> str:
+        """Say what the lab has cost at most until now; "" where it costs nothing."""
+        with steps.own_errors("cost_so_far"):
+            return bill.so_far(self._site())
+
     def probe(self, name: str = "probe", instance_type: str = "t3.small") -> Findings:
         """Try what is said of AWS, claim by claim, on a lab of its own that is given back.
 
@@ -338,11 +342,4 @@ class Lab(Trainable):
     def price(self) -> Table:
         """Say what the lab of these settings costs, item by item. Raises NoPrice."""
         with steps.own_errors("price"):
-            found = bill.planned(self._site())
-        hours = self.settings.hours
-        if not found.items:
-            return found.table(f"Lab {self.settings.name} costs nothing")
-        return found.table(
-            f"Lab {self.settings.name}: ${found.per_hour:.4f} an hour,"
-            f" ${found.total(hours)} for {hours:f} planned hours; {LEFT_OUT}"
-        )
+            return bill.table(self._site())
