@@ -13,6 +13,7 @@ from typing import Any
 from osawslab.aws import policy
 from osawslab.aws.facts import tags
 from osawslab.aws.inquiry import FORBIDDEN, Inquiry, Refusal, Row, attempt
+from osawslab.aws.simulation import simulated
 from osawslab.keys import make_key
 
 ASKED = {  # by the preflight and for prices alone; where they may not, less is known
@@ -90,55 +91,6 @@ def dry(inquiry: Inquiry, image: str, only: Iterable[str] = CHANGES) -> dict[str
     return known
 
 
-def principal(arn: str) -> str:
-    """Give the ARN that IAM knows the caller by, "" for one it cannot simulate.
-
-    >>> principal("arn:aws:sts::123456789012:assumed-role/Learner/me")
-    'arn:aws:iam::123456789012:role/Learner'
-    >>> principal("arn:aws:iam::123456789012:root")
-    ''
-    """
-    role = re.fullmatch(r"arn:([\w-]+):sts::(\d+):assumed-role/([^/]+)/.*", arn)
-    if role:
-        return f"arn:{role[1]}:iam::{role[2]}:role/{role[3]}"
-    return arn if re.fullmatch(r"arn:[\w-]+:iam::\d+:user/.+", arn) else ""
-
-
-def simulated(inquiry: Inquiry, arn: str, actions: list[str]) -> dict[str, bool] | str:
-    """Ask IAM what its policies say: action -> allowed; or why it cannot be asked."""
-    known_as = principal(arn)
-    if not known_as:
-        return f"IAM simulates users and roles, not {arn}"
-    if not actions:
-        return {}
-    lab = inquiry.settings.name
-    context = {
-        **{f"{kind}/osawslab:lab": lab for kind in
-           ("aws:RequestTag", "aws:ResourceTag", "ec2:ResourceTag")},
-        "aws:RequestedRegion": inquiry.settings.region,
-    }  # fmt: skip
-    told = inquiry.ask(
-        "iam",
-        "simulate_principal_policy",
-        PolicySourceArn=known_as,
-        ActionNames=actions,
-        ContextEntries=[
-            {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for key, value in context.items()
-        ],
-        MaxItems=len(actions),
-    )
-    if isinstance(told, Refusal):
-        return str(told)
-    known: dict[str, bool] = {}
-    for each in told["EvaluationResults"]:
-        allowed = each["EvalDecision"] == "allowed"
-        # It was asked for any resource; a policy that names them, as ours does, says no to that.
-        if allowed or each["EvalDecision"] == "explicitDeny":
-            known[each["EvalActionName"]] = allowed
-    return known
-
-
 def rows(inquiry: Inquiry, arn: str, image: str, heard: Mapping[str, bool]) -> list[Row]:
     """Say of each action whether it is allowed, a row for each way to know.
 
@@ -150,7 +102,9 @@ def rows(inquiry: Inquiry, arn: str, image: str, heard: Mapping[str, bool]) -> l
     needed = (*CHANGES, *bakes, *LOOKS)
     left = [action for action in needed if action not in {**looks, **by_dry_run}]
     by_iam = simulated(inquiry, arn, left)
-    why = by_iam if isinstance(by_iam, str) else "IAM's simulation does not tell"
+    why = (
+        by_iam if isinstance(by_iam, str) else "a policy looks at what IAM's simulation is not told"
+    )
     by_iam = {} if isinstance(by_iam, str) else by_iam
     found = [row(TRIED, looks, fatal=True), row(DRY_RUN, by_dry_run, fatal=True)]
     if by_iam:

@@ -12,6 +12,7 @@ import pytest
 from osawslab import Lab
 from osawslab.aws import policy
 from osawslab.aws.policy import words
+from osawslab.aws.simulation import TOUCHES
 from osawslab.testing import fresh_home
 
 STATEMENTS = policy.statements()
@@ -79,6 +80,14 @@ def test_a_call_has_all_that_it_touches(action: str) -> None:
         assert any(arn == "*" or re.search(rf":(\*|{re.escape(kind)})/", arn) for arn in arns), (
             f"{action} touches a {kind}"
         )
+
+
+@pytest.mark.parametrize("action", sorted(each for each in ALLOWED if each.startswith("ec2:")))
+def test_iam_is_asked_for_all_that_a_call_touches(action: str) -> None:
+    told = [each["resource_type"] for each in definitions()[action]["resource_types"]]
+    asked = {kind for kind, calls in TOUCHES.items() if action[4:] in calls.split()}
+    assert asked <= {each.rstrip("*") for each in told}
+    assert asked >= {each.rstrip("*") for each in told if each.endswith("*")}
 
 
 @pytest.mark.parametrize("action", sorted(ALLOWED))
