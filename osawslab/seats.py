@@ -217,9 +217,10 @@ def fitting(site: Site, have: Mapping[str, Resident], wanted: list[str]) -> str:
     """Hold what is missing against the account's quotas, and say it. Raises Refused."""
     inquiry = Inquiry(site.target, site.settings, Facts())
     there = [have.get(name, Resident(name, "", ())) for name in wanted]
+    each_has = quotas.elastic_ips(site.settings)
     lacking = {
         quotas.vpcs: sum(not each.vpcs for each in there),
-        quotas.addresses: sum(max(0, bill.ADDRESSES - each.addresses) for each in there),
+        quotas.addresses: sum(max(0, each_has - each.addresses) for each in there),
         quotas.vcpus: sum(not each.instance for each in there),
     }
     rows = [ask(inquiry, needed) for ask, needed in lacking.items() if needed]

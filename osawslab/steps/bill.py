@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
-from osawslab.aws import ending, regions
+from osawslab.aws import ending, quotas, regions
 from osawslab.aws.facts import FLOATING as ROLE
 from osawslab.aws.facts import LAB, Facts, role
 from osawslab.aws.price import LEFT_OUT, Price, Things, price
@@ -19,7 +19,6 @@ from osawslab.steps.site import Site
 
 DISK = 30  # GB: OpenStack needs 5, and a learner has plans
 AMI_DISK = 8  # GB, of Debian's AMI alone
-ADDRESSES = 2  # Elastic IPs; one more where Neutron forwards a port
 FLOATING = "floating IP"
 SNAPSHOT = "snapshot"  # both in `Action.bills`: what is paid for beyond the lab itself
 HOUR = 3600
@@ -34,7 +33,7 @@ def planned(
     kind = instance_type or settings.instance_type
     wanted = Things(
         kind,
-        ADDRESSES + (settings.cloud == "openstack") + floating,
+        quotas.elastic_ips(settings) + floating,
         disk,
         disk if snapshot else 0,
     )
