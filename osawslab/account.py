@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from osawslab.access import aws_program
-from osawslab.aws import estate
 from osawslab.console import answer
-from osawslab.errors import StepNotReady
 from osawslab.lab import Lab
 from osawslab.report import Report
 from osawslab.settings import Settings
-from osawslab.steps.account import NOTE
-from osawslab.steps.run import own_errors
 
 
-def give_back(lab: Lab) -> Report:
-    """Tear the lab down; its folder here goes too when nothing of it is left there."""
-    report = lab.tear_down()
+def give_back(lab: Lab, mine: bool = True) -> Report:
+    """Tear the lab down; its folder here goes too when nothing of it is left there.
+
+    Not `mine`: refuse what was made on another machine. Raises StepNotReady.
+    """
+    report = lab.tear_down(mine)
     if report.ok:
         shutil.rmtree(lab.folder)
     return report
@@ -31,21 +30,10 @@ def give_back(lab: Lab) -> Report:
 def down(options: Namespace, lab: Lab) -> int:
     """Give everything of the lab in the account back; fail while anything is left."""
     name = lab.settings.name
-    if not options.name and not (lab.folder / NOTE).exists() and _is_there(lab):
-        raise StepNotReady(
-            f"lab {name!r} was not made on this machine",
-            seen=f"no {lab.folder / NOTE}",
-            next=f"if it is yours: ./lab down --target aws --name {name}",
-        )
-    report = give_back(lab)
+    report = give_back(lab, mine=bool(options.name))
     data = {"ok": report.ok, "ended": [{"lab": name, "target": "aws"}] if report.ok else []}
     text = f"gave back what lab {name!r} had on AWS: nothing with its tag is left"
     return answer(options, text if report.ok else report.text, data, report.ok)
-
-
-def _is_there(lab: Lab) -> bool:
-    with own_errors("down"):
-        return bool(estate.read(lab.client(), lab.settings.name))
 
 
 def status(options: Namespace, lab: Lab) -> int:

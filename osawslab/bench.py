@@ -208,23 +208,15 @@ def openstack() -> dict[str, Any] | None:
 
 
 def policy() -> dict[str, Any]:
-    """Hold the IAM policy against what a lab and the probes ask, and all that the code can ask.
+    """Hold the IAM policy against all that steps, repairs, faults and probes have asked for.
 
     `missing` is asked for and not allowed, `unused` is allowed and never asked for.
     """
+    from osawslab import walked
     from osawslab.aws import policy as room
-    from osawslab.lab import Lab
-    from osawslab.region import local
 
-    with _own_place(), room.recording() as called:
-        try:
-            with Lab("bench", target="local") as lab:
-                _run_all(lab)
-                lab.tear_down()
-                lab.probe()
-        finally:
-            local.remove("bench")
-    asked, allowed = called | room.written() | room.TYPED, room.allowed()
+    with _own_place():
+        asked, allowed = walked.calls() | room.TYPED, room.allowed()
     return {"missing": sorted(asked - allowed), "unused": sorted(allowed - asked)}
 
 

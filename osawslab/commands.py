@@ -64,6 +64,9 @@ def start(options: Namespace) -> int:
         region = target.start(settings)
         if region:
             tell(f"the local region of lab {settings.name!r} runs (tier {region.tier})")
+        if settings.target == "aws":
+            with lab_of(options) as lab:
+                tell(lab.left_behind() or "no lab has left anything behind in this account")
     if options.port is None and server.port != jupyter.PORTS[0]:
         tell(f"port {jupyter.PORTS[0]} is taken: JupyterLab uses {server.port}")
     url = server.url(workbook.FIRST)
@@ -78,13 +81,10 @@ def start(options: Namespace) -> int:
     jupyter.serve(server, workbook.FIRST, variables, ready)
     tell(f"JupyterLab has ended; your notebooks stay in {options.folder}.")
     if local.find(settings.name):
-        tell(f"The local region goes on. To end it: {program()} down{_named(options)}")
+        named = f" --name {options.name}" if options.name else ""
+        tell(f"The local region goes on. To end it: {program()} down{named}")
     goes_on(settings.name)
     return 0
-
-
-def _named(options: Namespace) -> str:
-    return f" --name {options.name}" if options.name else ""
 
 
 def step(options: Namespace) -> int:

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from osawslab.aws import ending, launch
-from osawslab.aws.price import LEFT_OUT
 from osawslab.cloud.floating import elastic_ip
 from osawslab.errors import BadSetting, LabBusy, StepNotReady, writing
 from osawslab.report import Checks, Plan, Report, Table
-from osawslab.steps import bill, census
+from osawslab.steps import bill, census, ownership
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE, same_account
 from osawslab.steps.site import Site
@@ -190,8 +189,15 @@ class Lab(Trainable):
 
             return bake(site)
 
-    def tear_down(self) -> Report:
-        """Give everything with the lab's tag back, and show that it is gone."""
+    def tear_down(self, mine: bool = False) -> Report:
+        """Give everything with the lab's tag back, and show that it is gone.
+
+        Raises StepNotReady where another machine has made it in the account; `mine` is to say
+        that it is yours all the same.
+        """
+        if mine:
+            with steps.own_errors("tear_down"):
+                ownership.note(self._site())
         report = self.run("tear_down")
         if report.ok:
             (self.folder / NOTE).unlink(missing_ok=True)
@@ -208,6 +214,10 @@ class Lab(Trainable):
 
         with self._working("sweep") if yes else contextlib.nullcontext(self._site()) as site:
             return sweep(site, yes, older_than)
+
+    def left_behind(self) -> str:
+        """Say what labs have left behind in the account, and its cost; "" for nothing."""
+        return steps.left_behind(self._site)
 
     def extend(self, hours: object = 1) -> Report:
         """Let the instance live so many hours longer before it ends itself.
@@ -226,6 +236,11 @@ class Lab(Trainable):
 
         with steps.own_errors("time_left"):
             return time_left(self._site())
+
+    def cost_so_far(self) -> str:
+        """Say what the lab has cost at most until now; "" where it costs nothing."""
+        with steps.own_errors("cost_so_far"):
+            return bill.so_far(self._site())
 
     def probe(self, name: str = "probe", instance_type: str = "t3.small") -> Findings:
         """Try what is said of AWS, claim by claim, on a lab of its own that is given back.
@@ -327,11 +342,4 @@ class Lab(Trainable):
     def price(self) -> Table:
         """Say what the lab of these settings costs, item by item. Raises NoPrice."""
         with steps.own_errors("price"):
-            found = bill.planned(self._site())
-        hours = self.settings.hours
-        if not found.items:
-            return found.table(f"Lab {self.settings.name} costs nothing")
-        return found.table(
-            f"Lab {self.settings.name}: ${found.per_hour:.4f} an hour,"
-            f" ${found.total(hours)} for {hours:f} planned hours; {LEFT_OUT}"
-        )
+            return bill.table(self._site())

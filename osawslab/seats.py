@@ -32,7 +32,7 @@ from osawslab.keys import key_file
 from osawslab.lab import Lab
 from osawslab.report import Table
 from osawslab.settings import Settings
-from osawslab.steps import bill, census, provision
+from osawslab.steps import bill, census, estates, provision
 from osawslab.steps import run as steps
 from osawslab.steps.account import NOTE
 from osawslab.steps.census import Line, Resident
@@ -217,9 +217,10 @@ def fitting(site: Site, have: Mapping[str, Resident], wanted: list[str]) -> str:
     """Hold what is missing against the account's quotas, and say it. Raises Refused."""
     inquiry = Inquiry(site.target, site.settings, Facts())
     there = [have.get(name, Resident(name, "", ())) for name in wanted]
+    each_has = quotas.elastic_ips(site.settings)
     lacking = {
         quotas.vpcs: sum(not each.vpcs for each in there),
-        quotas.addresses: sum(max(0, bill.ADDRESSES - each.addresses) for each in there),
+        quotas.addresses: sum(max(0, each_has - each.addresses) for each in there),
         quotas.vcpus: sum(not each.instance for each in there),
     }
     rows = [ask(inquiry, needed) for ask, needed in lacking.items() if needed]
@@ -300,7 +301,7 @@ def give_back(lab: Lab, named: bool, say: Say) -> Class:
         with steps.own_errors("seats"):
             left = [
                 thing.id
-                for ec2 in census.everywhere(site).values()
+                for ec2 in estates.everywhere(site).values()
                 for each in census.residents(ec2)
                 if each.lab in found
                 for thing in each.things

@@ -89,11 +89,26 @@ def test_down_ends_what_this_machine_has_made_and_no_other(
     done = command("down", "--target", "aws")
     assert done.returncode == 2
     assert "was not made on this machine" in done.stderr
+    for words in ("run tear_down", "reset provision"):
+        done = command(*words.split())
+        assert done.returncode == 2
+        assert "down --target aws --name early" in done.stderr
+    for end in (lab.tear_down, lambda: lab.reset("provision")):
+        with pytest.raises(StepNotReady, match="not made on this machine") as caught:
+            end()
+        assert vpcs(lab)[0]["VpcId"] in caught.value.seen
+        assert "lab.tear_down(mine=True)" in caught.value.next
     assert vpcs(lab)
     (lab.folder / "kept").rename(lab.folder / NOTE)
     key_file(lab.folder).unlink()
     assert command("down", "--target", "aws").returncode == 0
     assert not vpcs(lab)
+    assert lab.tear_down().ok  # of nothing there is no owner
+    first.do()
+    (lab.folder / NOTE).unlink()
+    assert lab.tear_down(mine=True).ok
+    assert not vpcs(lab)
+    assert not (lab.folder / NOTE).exists()
 
 
 def test_what_is_refused_before_it_is_begun_does_not_go_on(

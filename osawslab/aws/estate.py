@@ -99,12 +99,12 @@ def _delete_volume(ec2: Any, key: str) -> None:
         found = every(ec2, "describe_volumes", "Volumes", only)
         return found[0] if found and state(found[0]) not in ENDED else None
 
-    def attached() -> bool:
-        return bool((look() or {}).get("Attachments"))
+    def attached() -> str:
+        return next((str(a["InstanceId"]) for a in (look() or {}).get("Attachments", ())), "")
 
-    if attached():
+    if instance := attached():
         with unless_gone("IncorrectState"):
-            ec2.detach_volume(VolumeId=key)
+            ec2.detach_volume(VolumeId=key, InstanceId=instance)
         _until(lambda: not attached(), f"detaching {key}")
     if look():
         ec2.delete_volume(VolumeId=key)

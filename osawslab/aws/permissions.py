@@ -1,7 +1,8 @@
 """What the steps must be allowed to do, and whether they are.
 
 Ways to know: the call itself, where it only looks; EC2's DryRun, for what needs no id of something
-that does not exist yet; IAM's simulation, where that may be asked; and else the step's own call.
+that does not exist yet, and for the rest as soon as it does; IAM's simulation, where that may be
+asked; and else the step's own call.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from osawslab.aws import policy
-from osawslab.aws.facts import tags
+from osawslab.aws.facts import Facts, tags
 from osawslab.aws.inquiry import FORBIDDEN, Inquiry, Refusal, Row, attempt
+from osawslab.aws.simulation import simulated
 from osawslab.keys import make_key
 
 ASKED = {  # by the preflight and for prices alone; where they may not, less is known
@@ -26,6 +28,8 @@ ASKED = {  # by the preflight and for prices alone; where they may not, less is 
 BAKES = ("ec2:CreateImage", "ec2:DeleteTags")
 # No chapter's: the probes', and a floating IP's.
 PROBES = {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
+GIVES_BACK = "ec2:TerminateInstances", "ec2:ReleaseAddress"  # what costs money
+PUTS_TOGETHER = "ec2:AttachNetworkInterface", "ec2:AssociateAddress"
 _NEEDED = sorted(policy.allowed() - ASKED - PROBES - set(BAKES))
 LOOKS = tuple(action for action in _NEEDED if action.partition(":")[2].startswith(("Desc", "Get")))
 CHANGES = tuple(action for action in _NEEDED if action not in LOOKS)
@@ -36,7 +40,7 @@ ALLOWED = "all allowed"
 
 
 def _calls(inquiry: Inquiry, image: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Give the calls that need no id: action -> boto3's method and how it is called."""
+    """Give the calls that need no id, or one that is known: action -> method, how it is called."""
     settings = inquiry.settings
     key = f"osawslab-{settings.name}-preflight"
 
@@ -69,7 +73,30 @@ def _calls(inquiry: Inquiry, image: str) -> dict[str, tuple[str, dict[str, Any]]
         if subnet and group:
             how |= {"SubnetId": subnet["SubnetId"], "SecurityGroupIds": [group["GroupId"]]}
         calls["ec2:RunInstances"] = ("run_instances", how)
-    return calls
+    return calls | _by_id(inquiry.have)
+
+
+def _by_id(have: Facts) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Give the calls for what exists of the lab: how it is given back, and put together."""
+    calls: dict[str, tuple[str, dict[str, Any]]] = {}
+    nic = have.nics.get("provider")
+    if have.instance:
+        name = have.instance["InstanceId"]
+        calls["ec2:TerminateInstances"] = ("terminate_instances", {"InstanceIds": [name]})
+        if nic and not nic.get("Attachment"):
+            how = {
+                "InstanceId": name,
+                "NetworkInterfaceId": nic["NetworkInterfaceId"],
+                "DeviceIndex": 1,
+            }
+            calls["ec2:AttachNetworkInterface"] = ("attach_network_interface", how)
+    for role, address in have.addresses.items():
+        key = {"AllocationId": address["AllocationId"]}
+        calls["ec2:ReleaseAddress"] = ("release_address", key)
+        if role in have.nics:
+            to = {"NetworkInterfaceId": have.nics[role]["NetworkInterfaceId"]}
+            calls["ec2:AssociateAddress"] = ("associate_address", {**key, **to})
+    return {action: (method, {**how, "DryRun": True}) for action, (method, how) in calls.items()}
 
 
 def dry(inquiry: Inquiry, image: str, only: Iterable[str] = CHANGES) -> dict[str, bool]:
@@ -90,55 +117,6 @@ def dry(inquiry: Inquiry, image: str, only: Iterable[str] = CHANGES) -> dict[str
     return known
 
 
-def principal(arn: str) -> str:
-    """Give the ARN that IAM knows the caller by, "" for one it cannot simulate.
-
-    >>> principal("arn:aws:sts::123456789012:assumed-role/Learner/me")
-    'arn:aws:iam::123456789012:role/Learner'
-    >>> principal("arn:aws:iam::123456789012:root")
-    ''
-    """
-    role = re.fullmatch(r"arn:([\w-]+):sts::(\d+):assumed-role/([^/]+)/.*", arn)
-    if role:
-        return f"arn:{role[1]}:iam::{role[2]}:role/{role[3]}"
-    return arn if re.fullmatch(r"arn:[\w-]+:iam::\d+:user/.+", arn) else ""
-
-
-def simulated(inquiry: Inquiry, arn: str, actions: list[str]) -> dict[str, bool] | str:
-    """Ask IAM what its policies say: action -> allowed; or why it cannot be asked."""
-    known_as = principal(arn)
-    if not known_as:
-        return f"IAM simulates users and roles, not {arn}"
-    if not actions:
-        return {}
-    lab = inquiry.settings.name
-    context = {
-        **{f"{kind}/osawslab:lab": lab for kind in
-           ("aws:RequestTag", "aws:ResourceTag", "ec2:ResourceTag")},
-        "aws:RequestedRegion": inquiry.settings.region,
-    }  # fmt: skip
-    told = inquiry.ask(
-        "iam",
-        "simulate_principal_policy",
-        PolicySourceArn=known_as,
-        ActionNames=actions,
-        ContextEntries=[
-            {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for key, value in context.items()
-        ],
-        MaxItems=len(actions),
-    )
-    if isinstance(told, Refusal):
-        return str(told)
-    known: dict[str, bool] = {}
-    for each in told["EvaluationResults"]:
-        allowed = each["EvalDecision"] == "allowed"
-        # It was asked for any resource; a policy that names them, as ours does, says no to that.
-        if allowed or each["EvalDecision"] == "explicitDeny":
-            known[each["EvalActionName"]] = allowed
-    return known
-
-
 def rows(inquiry: Inquiry, arn: str, image: str, heard: Mapping[str, bool]) -> list[Row]:
     """Say of each action whether it is allowed, a row for each way to know.
 
@@ -150,7 +128,9 @@ def rows(inquiry: Inquiry, arn: str, image: str, heard: Mapping[str, bool]) -> l
     needed = (*CHANGES, *bakes, *LOOKS)
     left = [action for action in needed if action not in {**looks, **by_dry_run}]
     by_iam = simulated(inquiry, arn, left)
-    why = by_iam if isinstance(by_iam, str) else "IAM's simulation does not tell"
+    why = (
+        by_iam if isinstance(by_iam, str) else "a policy looks at what IAM's simulation is not told"
+    )
     by_iam = {} if isinstance(by_iam, str) else by_iam
     found = [row(TRIED, looks, fatal=True), row(DRY_RUN, by_dry_run, fatal=True)]
     if by_iam:

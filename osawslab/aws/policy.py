@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 from collections.abc import Iterator
@@ -16,10 +15,8 @@ PREFIXES = {
     "ssm": "ssm", "sts": "sts",
 }  # fmt: skip
 FREE = {"sts:GetCallerIdentity"}  # "No permissions are required to perform this operation" (STS)
-# What the tear-down of a lab with an image of its own tells its owner to type, and does not do.
+# No code calls these: the tear-down of a lab with an image of its own tells its owner to type them.
 TYPED = {"ec2:DeregisterImage", "ec2:DeleteSnapshot"}
-# AWS's stand-in, what is caused on it only, and another cloud with methods of like names.
-ELSEWHERE = ("region", "survival.py", "openstack")
 
 
 def statements() -> list[dict[str, Any]]:
@@ -35,26 +32,6 @@ def words(value: str | list[str]) -> list[str]:
 def allowed() -> set[str]:
     """Give every action that the policy allows."""
     return {action for each in statements() for action in words(each["Action"])}
-
-
-def written() -> set[str]:
-    """Find every action that the code can ask for: a client's method, by attribute or by name."""
-    import boto3
-
-    session = boto3.session.Session("none", "none", region_name="us-east-1")
-    calls: dict[str, set[str]] = {}
-    for service, prefix in PREFIXES.items():
-        for method, call in session.client(service).meta.method_to_api_mapping.items():
-            calls.setdefault(method, set()).add(f"{prefix}:{call}")
-    found = set()
-    room = FILE.parent.parent
-    for path in room.rglob("*.py"):
-        if set(path.relative_to(room).parts).isdisjoint(ELSEWHERE):
-            for node in ast.walk(ast.parse(path.read_text())):
-                name = getattr(node, "attr", None) or getattr(node, "value", None)
-                if isinstance(name, str):
-                    found |= calls.get(name, set())
-    return found - FREE
 
 
 @contextlib.contextmanager

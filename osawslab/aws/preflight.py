@@ -89,8 +89,9 @@ def rows(
 def require(target: Target, settings: Settings, have: Facts, image: str = "") -> None:
     """Ask only what would end a step halfway, for what is missing of the lab; a few calls.
 
-    By DryRun only for what costs money: without the rest, nothing that does is made. Raises
-    Refused with the first that does not hold.
+    By DryRun for what costs money, and for what exists of the lab: that it may be put together and
+    given back. Without the rest, nothing that costs money is made. Raises Refused with the first
+    that does not hold.
     """
     inquiry = Inquiry(target, settings, have, image)
     asked: list[Row] = []
@@ -106,16 +107,31 @@ def require(target: Target, settings: Settings, have: Facts, image: str = "") ->
     ) if not there]  # fmt: skip
     if len(have.addresses) < NICS:
         asked.append(quotas.addresses(inquiry))
-    if lacking and all(row for row in asked if row.fatal):
-        known = permissions.dry(inquiry, str(about.get("ImageId", "")), lacking)
-        asked.append(permissions.row(permissions.DRY_RUN, known, fatal=True))
+    lacking += [*permissions.GIVES_BACK, *permissions.PUTS_TOGETHER]
+    if all(row for row in asked if row.fatal):
+        asked.append(_may(inquiry, str(about.get("ImageId", "")), lacking))
+    _refuse("nothing was made, for it could not be finished", asked)
+
+
+def require_launch(target: Target, settings: Settings, have: Facts, image: str) -> None:
+    """Ask once more for the instance, where it will be: before, EC2 was asked without a place.
+
+    Raises Refused.
+    """
+    asked = [_may(Inquiry(target, settings, have), image, ["ec2:RunInstances"])]
+    _refuse("the instance was not made, for it would be refused", asked)
+
+
+def _may(inquiry: Inquiry, image: str, actions: list[str]) -> Row:
+    known = permissions.dry(inquiry, image, actions)
+    return permissions.row(permissions.DRY_RUN, known, fatal=True)
+
+
+def _refuse(what: str, asked: list[Row]) -> None:
+    """Raise Refused with the first row that is fatal."""
     for row in asked:
         if row.fatal and not row:
-            raise Refused(
-                f"nothing was made, for it could not be finished: {row.what}",
-                seen=row.seen,
-                next=row.next,
-            )
+            raise Refused(f"{what}: {row.what}", seen=row.seen, next=row.next)
 
 
 def identity(inquiry: Inquiry) -> Row:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from osawslab.aws.inquiry import Inquiry, Refusal, Row, unknown
+from osawslab.settings import Settings
 
 # Families that share the quota of On-Demand Standard instances: EC2, "On-Demand Instance quotas".
 STANDARD = re.compile(r"(?:[acdhimrtz]|im|is)\d")
@@ -72,10 +73,17 @@ def _room(inquiry: Inquiry, quota: Quota, what: str, needed: int, used: int, rid
     )
 
 
+def elastic_ips(settings: Settings) -> int:
+    """Count those of a whole lab: one for each NIC, one more where Neutron forwards a port."""
+    return 2 + (settings.cloud == "openstack")
+
+
 def addresses(inquiry: Inquiry, needed: int | None = None) -> Row:
-    """Elastic IPs: one for each NIC of the lab, or as many as are needed."""
+    """Elastic IPs: all that the lab will have, or as many as are needed."""
     if needed is None:
-        needed = len({"management", "provider"} - set(inquiry.have.addresses))
+        have = inquiry.have
+        further = elastic_ips(inquiry.settings) - 2 - len(have.further)
+        needed = len({"management", "provider"} - set(have.addresses)) + max(0, further)
     found = inquiry.ask("ec2", "describe_addresses")
     if isinstance(found, Refusal):
         return unknown("Elastic IPs", f"{needed} more", found)

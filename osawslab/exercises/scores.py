@@ -7,7 +7,7 @@ from osawslab.errors import StepNotReady
 from osawslab.exercises import score
 from osawslab.exercises.score import Score
 from osawslab.report import Table
-from osawslab.steps import census
+from osawslab.steps import census, estates
 from osawslab.steps.census import Resident
 from osawslab.steps.reached import LEARNER
 from osawslab.steps.site import Site
@@ -51,7 +51,7 @@ def lines(found: list[Resident]) -> list[Told]:
 
 def take(site: Site) -> list[Told]:
     """Read those of every lab of the account, in every region known here."""
-    found = [each for ec2 in census.everywhere(site).values() for each in census.residents(ec2)]
+    found = [each for ec2 in estates.everywhere(site).values() for each in census.residents(ec2)]
     return lines(sorted(found, key=lambda each: (each.lab, each.region)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from osawslab.aws.facts import HOST_KEY, MADE_BY, MADE_OF, prepared
 from osawslab.aws.inquiry import Refusal, attempt
 from osawslab.cloud.openstack import parts
@@ -75,25 +77,13 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
 
     made: list[str] = []
 
-    def image() -> None:
-        told = site.ec2.create_image(
-            InstanceId=seen.instance,
-            Name=name,
-            Description="Debian with OpenStack, made by osawslab",
-            TagSpecifications=specifications(tags),
-        )
-        site.ec2.get_waiter("image_exists").wait(
-            ImageIds=[told["ImageId"]], WaiterConfig={"Delay": 2, "MaxAttempts": 60}
-        )
-        made.append(told["ImageId"])
+    def begun() -> None:
+        made.append(image(site.ec2, seen.instance, name, tags))
 
     def available() -> None:
         site.ec2.get_waiter("image_available").wait(
             ImageIds=made, WaiterConfig={"Delay": 5, "MaxAttempts": IMAGE_SECONDS // 5}
         )
-
-    def forget() -> None:
-        site.ec2.delete_tags(Resources=[seen.instance], Tags=[{"Key": HOST_KEY}])
 
     def proved() -> None:
         seen.host.close()
@@ -105,7 +95,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "aws",
             "the instance will make itself another host key",
             f"aws ec2 delete-tags --resources {seen.instance} --tags Key={HOST_KEY}",
-            forget,
+            lambda: forget(site.ec2, seen.instance),
         ),
         Action(
             "instance",
@@ -118,7 +108,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "an image of its disk; the instance reboots for it",
             f"aws ec2 create-image --instance-id {seen.instance} --name {name}"
             f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={made_of}}}]'",
-            image,
+            begun,
             bill.SNAPSHOT,
         ),
         # First, for the end of its planned hours may be near: the image takes minutes.
@@ -130,6 +120,25 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             available,
         ),
     )
+
+
+def image(ec2: Any, instance: str, name: str, tags: list[dict[str, str]]) -> str:
+    """Have EC2 begin an image of the instance's disk; its id, once EC2 shows it."""
+    told = ec2.create_image(
+        InstanceId=instance,
+        Name=name,
+        Description="Debian with OpenStack, made by osawslab",
+        TagSpecifications=specifications(tags),
+    )
+    ec2.get_waiter("image_exists").wait(
+        ImageIds=[told["ImageId"]], WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+    )
+    return str(told["ImageId"])
+
+
+def forget(ec2: Any, instance: str) -> None:
+    """Forget the instance's host key, of which it will make itself another."""
+    ec2.delete_tags(Resources=[instance], Tags=[{"Key": HOST_KEY}])
 
 
 def refuse(site: Site, instance: str, name: str, tags: list[dict[str, str]]) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
-from osawslab.aws import ending, regions
+from osawslab.aws import ending, quotas, regions
 from osawslab.aws.facts import FLOATING as ROLE
 from osawslab.aws.facts import LAB, Facts, role
 from osawslab.aws.price import LEFT_OUT, Price, Things, price
 from osawslab.errors import NoPrice, PriceNotConfirmed
-from osawslab.report import Action
+from osawslab.report import Action, Table
 from osawslab.settings import Settings
 from osawslab.steps.site import Site
 
 DISK = 30  # GB: OpenStack needs 5, and a learner has plans
 AMI_DISK = 8  # GB, of Debian's AMI alone
-ADDRESSES = 2  # Elastic IPs; one more where Neutron forwards a port
 FLOATING = "floating IP"
 SNAPSHOT = "snapshot"  # both in `Action.bills`: what is paid for beyond the lab itself
 HOUR = 3600
@@ -33,11 +33,22 @@ def planned(
     kind = instance_type or settings.instance_type
     wanted = Things(
         kind,
-        ADDRESSES + (settings.cloud == "openstack") + floating,
+        quotas.elastic_ips(settings) + floating,
         disk,
         disk if snapshot else 0,
     )
     return price(site.target, settings.region, wanted)
+
+
+def table(site: Site) -> Table:
+    """Show what the lab of these settings costs, item by item. Raises NoPrice."""
+    found, name, hours = planned(site), site.settings.name, site.settings.hours
+    if not found.items:
+        return found.table(f"Lab {name} costs nothing")
+    return found.table(
+        f"Lab {name}: ${found.per_hour:.4f} an hour, ${found.total(hours)} for {hours:f} planned"
+        f" hours; {LEFT_OUT}"
+    )
 
 
 def gigabytes(settings: Settings) -> int:
@@ -121,6 +132,17 @@ def words(site: Site, facts: Facts) -> str:
         return meter(site, facts).words(site.settings.hours) + more
     except NoPrice as error:
         return error.what
+
+
+def so_far(site: Site) -> str:
+    """Say what the lab has cost at most until now; "" where that is nothing, or not known."""
+    if not site.target.charges:
+        return ""
+    with contextlib.suppress(NoPrice):
+        found = meter(site, site.read_ec2())
+        if found.ran.items and found.hours is not None:
+            return f"${found.ran.total(found.hours)}"
+    return ""
 
 
 def meter(site: Site, facts: Facts) -> Meter:

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from osawslab.aws import ending, estate, regions
+from osawslab.aws import ending, estate
 from osawslab.aws.estate import Thing, state
 from osawslab.aws.facts import role, tag
 from osawslab.aws.price import Price, Things, price
 from osawslab.errors import NoPrice
 from osawslab.report import Table
+from osawslab.steps.estates import everywhere, shown
 from osawslab.steps.reached import LEARNER, STEP
 from osawslab.steps.site import Site
-from osawslab.steps.sweep import shown
 
 HOUR = timedelta(hours=1)
 COLUMNS = (
@@ -81,17 +81,6 @@ class Resident:
             self.addresses,
             sum(each["Size"] for each in self._all("volume")),
         )
-
-
-def everywhere(site: Site) -> dict[str, Any]:
-    """Give EC2's client for each region that a lab made on this machine has been in."""
-    found = {str(site.ec2.meta.region_name): site.ec2}
-    if site.target.charges:
-        for folder in sorted(site.target.keys.parent.glob("*.aws")):
-            for region in regions.used(folder):
-                if region not in found:
-                    found[region] = site.target.client("ec2", region)
-    return found
 
 
 def residents(ec2: Any) -> Iterator[Resident]:

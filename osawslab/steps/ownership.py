@@ -6,7 +6,10 @@ in the wrong place seems to be gone, and goes on costing money in the right one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from osawslab.aws import estate
+from osawslab.aws.estate import Thing
 from osawslab.aws.facts import Facts
 from osawslab.errors import StepNotReady, writing
 from osawslab.keys import keep, key_file
@@ -24,6 +27,21 @@ def note(site: Site) -> None:
             keep(path, here)
 
 
+def made_here(site: Site, things: Sequence[Thing]) -> None:
+    """Refuse to end a lab that this machine has not made. Raises StepNotReady.
+
+    In an account that several share, a lab of the same name may well be another's.
+    """
+    name, path = site.settings.name, site.target.keys / NOTE
+    if site.target.charges and things and not path.exists():
+        raise StepNotReady(
+            f"lab {name!r} was not made on this machine",
+            seen=f"{', '.join(thing.id for thing in things)}, but no {path}",
+            next="if it is yours: lab.tear_down(mine=True),"
+            f" or ./lab down --target aws --name {name}",
+        )
+
+
 def own_key(site: Site, facts: Facts) -> None:
     """Refuse a lab whose key is on another machine. Raises StepNotReady."""
     path = key_file(site.target.keys)
@@ -33,7 +51,7 @@ def own_key(site: Site, facts: Facts) -> None:
             f"lab {name!r} was made on another machine: its key is not on this one",
             seen=f"{facts.key['KeyName']} in EC2, but no {path}",
             next='copy the key from there, or take another name, such as name = "mine";'
-            " if the lab is yours: lab.tear_down()",
+            " if the lab is yours: lab.tear_down(mine=True)",
         )
 
 

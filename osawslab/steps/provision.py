@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from osawslab.aws import ending, launch, once, regions
 from osawslab.aws.facts import HOST_KEY, Facts, prepared, tags
 from osawslab.aws.maker import Maker
-from osawslab.aws.preflight import require
+from osawslab.aws.preflight import require, require_launch
 from osawslab.aws.visitors import shut as why_shut
 from osawslab.errors import CannotReach, StepFailed, WrongHostKey
 from osawslab.report import Action, Check, Table
@@ -62,6 +62,14 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
             f"{{Key={t['Key']},Value={t['Value']}}}" for t in tags(settings.name, role)
         )
         return f"--tag-specifications 'ResourceType={kind},Tags=[{pairs}]'"
+
+    def launched(ami: str) -> None:
+        subnet, group = maker.ids["management subnet"], maker.ids["group"]
+        place = replace(
+            facts, subnets={"management": {"SubnetId": subnet}}, group={"GroupId": group}
+        )
+        require_launch(target, settings, place, ami)
+        maker.instance(ami, disk, settings.hours if target.charges else None)
 
     todo = list(leftovers.actions(site, facts))
 
@@ -151,9 +159,7 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         f" --instance-initiated-shutdown-behavior {ending.BEHAVIOR}"
         f" {typed('instance', 'instance')} --query 'Instances[0].InstanceId'"
         " --output text)",
-        lambda: maker.instance(
-            image or maker.image(), disk, settings.hours if target.charges else None
-        ),
+        lambda: launched(image or maker.image()),
         bills="instance",
     )
     stopped = facts.instance is not None and facts.instance["State"]["Name"] in (

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from osawslab.errors import CannotReach, LabError, StepFailed
 from osawslab.report import Action, Checks, Plan, Report
 from osawslab.steps import (
+    at_start,
     bill,
     install_cloud,
     make_it_last,
     networks,
+    ownership,
     provider_nic,
     provision,
     publish_vm,
@@ -96,12 +99,32 @@ def check(site: Site, step: str) -> Checks:
         return Checks(step, found)
 
 
+def left_behind(site: Callable[[], Site], but: str = "") -> str:
+    """Say what labs have left in the account; "" for nothing. Not knowing it stops nothing."""
+    try:
+        with own_errors("sweep"):
+            return at_start.left_behind(site(), but)
+    except LabError as error:
+        return f"what labs have left behind in this account is not known: {error.what}"
+
+
 def run(site: Site, step: str) -> Report:
     """Do what is missing of a step, and report what holds now."""
     chapter = chapter_of(site, step)
     with record.noting("run", step) as noted, own_errors(step):
         facts = chapter.read(site)
-        report = _report(site, step, tuple(chapter.plan(site, facts)), facts)
+        if step == tear_down.NAME:
+            ownership.made_here(site, facts.things)
+        actions = tuple(chapter.plan(site, facts))
+        told = ""
+        if step == "provision" and actions:
+            told = left_behind(lambda: site, site.settings.name)
+        if told:  # before anything is made, and again with all that was
+            site.progress.start("sweep", 1)
+            site.progress.action(told)
+            site.progress.done("looked, changed nothing")
+        report = _report(site, step, actions, facts)
+        report = replace(report, notes=(*report.notes, told)) if told else report
         reached.note(site, TOUR, step, report.ok)
         noted(report.checks)
         return report

@@ -79,7 +79,7 @@ class Card(Panel):
             layout=Layout(border="1px solid #7b8894", padding="8px 12px"),
         )
 
-    def _tell_time_left(self) -> None:
+    def _tell_meter(self) -> None:
         """Leave the title as it is: the steps' panels tell that."""
 
     def _call(self, name: str) -> Any:

@@ -52,6 +52,9 @@ class Steps(Protocol):
     def time_left(self) -> str:
         """Say how long the lab goes on; "" where nothing ends it."""
 
+    def cost_so_far(self) -> str:
+        """Say what the lab has cost at most until now; "" for nothing."""
+
 
 def panel(lab: Steps, step: str) -> Widget:
     """Make the card of a step; its last child is the HTML widget with what was said last."""
@@ -108,7 +111,7 @@ class Panel:
         try:
             html = self._answer(name)
             if name != "Hint":  # which asks nobody
-                self._tell_time_left()
+                self._tell_meter()
         except LabError as error:
             html = failure(error)
         finally:
@@ -122,10 +125,12 @@ class Panel:
         finally:
             self.lab.progress = before
 
-    def _tell_time_left(self) -> None:
+    def _tell_meter(self) -> None:
         with contextlib.suppress(LabError):  # the answer itself is there
-            left = self.lab.time_left()
-            self.title.value = f"Step {self.step}" + (f" (time left {left})" if left else "")
+            left, cost = self.lab.time_left(), self.lab.cost_so_far()
+            told = [f"time left {left}"] if left else []
+            told += [f"up to {cost} so far"] if cost else []
+            self.title.value = f"Step {self.step}" + (f" ({', '.join(told)})" if told else "")
 
     def _call(self, name: str) -> Any:
         if name == "Hint":

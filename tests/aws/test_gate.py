@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from account import AMI, HERE, Account, Said
+from account import AMI, DRY, HERE, Account, Said
 
 from osawslab import Lab
 from osawslab.aws import permissions, preflight
@@ -27,22 +30,72 @@ def test_a_launch_in_nothing_of_ours_says_nothing() -> None:
     assert kinds == ["instance", "network-interface", "volume"]
 
 
-def test_a_lab_that_exists_is_asked_nothing() -> None:
-    account = Account()
-    thing = {"VpcId": "vpc-1", "InstanceId": "i-1"}
-    have = Facts(vpc=thing, instance=thing, addresses={"management": thing, "provider": thing})
-    preflight.require(account.target(), Settings(), have)
-    assert account.calls == []
+ADDRESS = {"AllocationId": "eipalloc-1"}
+NIC = {"NetworkInterfaceId": "eni-1"}
+THERE = {"VpcId": "vpc-1", "InstanceId": "i-1"}
+MADE = Facts(
+    vpc=THERE, instance=THERE, nics={"provider": NIC},
+    addresses={"management": ADDRESS, "provider": ADDRESS},
+)  # fmt: skip
+BY_ID = ("TerminateInstances", "AttachNetworkInterface", "ReleaseAddress", "AssociateAddress")
+
+
+def test_of_a_lab_that_exists_is_asked_what_it_still_needs() -> None:
+    account = Account(**dict.fromkeys(BY_ID, DRY))
+    preflight.require(account.target(), Settings(), MADE)
+    assert [name for name, _ in account.calls] == list(BY_ID)
+    assert all(asked["DryRun"] for _, asked in account.calls)
+    account.calls.clear()
+    plugged = replace(MADE, nics={"provider": {**NIC, "Attachment": {"AttachmentId": "a"}}})
+    preflight.require(account.target(), Settings(), plugged)
+    assert "AttachNetworkInterface" not in dict(account.calls)
+
+
+@pytest.mark.parametrize("name", BY_ID)
+def test_what_exists_must_be_ours_to_finish_and_to_give_back(name: str) -> None:
+    account = Account(**{**dict.fromkeys(BY_ID, DRY), name: Said("UnauthorizedOperation")})
+    with pytest.raises(Refused, match="could not be finished") as caught:
+        preflight.require(account.target(), Settings(), MADE)
+    assert f"missing: {name}" in caught.value.seen
+    assert f"ec2:{name}" in caught.value.next
 
 
 def test_for_one_address_only_addresses_are_asked_for() -> None:
-    account = Account()
-    thing = {"VpcId": "vpc-1", "InstanceId": "i-1"}
-    have = Facts(vpc=thing, instance=thing, addresses={"management": thing})
+    account = Account(**dict.fromkeys(BY_ID, DRY))
+    have = replace(MADE, addresses={"management": ADDRESS}, nics={})
     preflight.require(account.target(), Settings(), have)
     assert [name for name, _ in account.calls] == [
-        "DescribeAddresses", "GetServiceQuota", "AllocateAddress"
+        "DescribeAddresses", "GetServiceQuota", "AllocateAddress", "TerminateInstances",
+        "ReleaseAddress",
     ]  # fmt: skip
+
+
+@pytest.mark.kernel
+def test_the_launch_is_asked_for_once_more_where_it_will_be(
+    home: Path, new_lab: Callable[..., Lab]
+) -> None:
+    lab = new_lab("denied", bridge="linux")
+    asked: list[dict[str, Any]] = []
+
+    def refused(model: Any, params: dict[str, Any], **_: Any) -> Any:
+        asked.append(params["body"])
+        if "SubnetId" not in params["body"]:
+            return None
+        error = {"Code": "UnauthorizedOperation", "Message": "You are not authorized."}
+        return SimpleNamespace(status_code=403), {"Error": error, "ResponseMetadata": {}}
+
+    events = lab.client("ec2").meta.events
+    events.register("before-call.ec2.RunInstances", refused)
+    try:
+        with pytest.raises(Refused) as caught:
+            lab.provision()
+    finally:
+        events.unregister("before-call.ec2.RunInstances", refused)
+    assert caught.value.what.startswith("the instance was not made")
+    assert "ec2:RunInstances" in caught.value.next
+    assert [str(each["DryRun"]).lower() for each in asked] == ["true", "true"]
+    assert lab.tear_down().ok
+    local.remove("denied")
 
 
 def test_an_image_of_our_own_is_looked_at() -> None:

@@ -4,46 +4,91 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import parliament
 import pytest
+from botocore.client import BaseClient
 
-from osawslab import Lab
+from osawslab import walked
 from osawslab.aws import policy
 from osawslab.aws.policy import words
+from osawslab.aws.simulation import TOUCHES
+from osawslab.steps import tear_down
 from osawslab.testing import fresh_home
 
 STATEMENTS = policy.statements()
 ALLOWED = policy.allowed()
 
 
+# What a call makes; the policy lets these alone carry tags of their own.
+MAKES = {
+    "AllocateAddress": {"elastic-ip"},
+    "CreateImage": {"image", "snapshot"},
+    "CreateInternetGateway": {"internet-gateway"},
+    "CreateNetworkInterface": {"network-interface"},
+    "CreateSecurityGroup": {"security-group"},
+    "CreateSubnet": {"subnet"},
+    "CreateVpc": {"vpc"},
+    "ImportKeyPair": {"key-pair"},
+    "RunInstances": {"instance", "network-interface", "volume"},
+}
+
+
 @pytest.fixture(scope="module")
-def called() -> set[str]:
-    """Record every call of a whole lab: each step run, and again, looked at, ended."""
+def making() -> list[tuple[str, dict[str, Any]]]:
+    """Give the list that each making call is written to, with what it was asked with."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def called(making: list[tuple[str, dict[str, Any]]]) -> set[str]:
+    """Record every call of a lab in all its states, and of the probes."""
     with fresh_home() as folder, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        with policy.recording() as found, Lab() as lab:
-            for step in (*lab.steps, *lab.steps):
-                assert lab.run(step).ok
-            assert lab.add_floating_ip().ok
-            assert lab.remove_floating_ip("172.16.20.102").ok
-            lab.status()
-            lab.preflight()
-            assert lab.sweep().ok
-            assert lab.tear_down().ok
-    return found
+        ask = BaseClient._make_api_call
+
+        def noted(self: Any, operation: str, given: Any) -> Any:
+            if operation in MAKES:
+                making.append((operation, given))
+            return ask(self, operation, given)
+
+        patch.setattr(BaseClient, "_make_api_call", noted)
+        return walked.calls()
 
 
-def test_every_call_of_a_lab_is_allowed(called: set[str]) -> None:
-    assert len(called) > 25
-    assert called - ALLOWED == set()
-    assert called - policy.written() == set()
+@pytest.mark.kernel
+def test_the_policy_allows_what_is_called_and_nothing_else(called: set[str]) -> None:
+    assert len(called) > 45
+    assert called == ALLOWED - policy.TYPED
 
 
-def test_all_that_the_code_can_call_is_allowed_and_nothing_else() -> None:
-    assert len(ALLOWED) > 45
-    assert policy.written() | policy.TYPED == ALLOWED
+@pytest.mark.kernel
+def test_all_that_is_made_has_our_tag_from_its_making(
+    called: set[str], making: list[tuple[str, dict[str, Any]]]
+) -> None:
+    assert {operation for operation, _ in making} == MAKES.keys()
+    for operation, given in making:
+        ours = "osawslab:made-of" if operation == "CreateImage" else "osawslab:lab"
+        tagged = {
+            each["ResourceType"]
+            for each in given["TagSpecifications"]
+            if ours in [tag["Key"] for tag in each["Tags"]]
+        }
+        assert tagged == MAKES[operation], operation
+
+
+def test_tags_of_their_own_are_for_what_makes_something() -> None:
+    [tags] = [each for each in STATEMENTS if each["Sid"] == "TagItInTheSameCall"]
+    assert set(tags["Condition"]["StringEquals"]["ec2:CreateAction"]) == MAKES.keys()
+
+
+def test_what_no_code_calls_is_what_the_tear_down_tells_to_type() -> None:
+    words = Path(tear_down.__file__).read_text()
+    for action in policy.TYPED:
+        typed = re.sub("(?<=[a-z])(?=[A-Z])", "-", action.removeprefix("ec2:")).lower()
+        assert f"aws ec2 {typed} " in words
 
 
 def test_a_linter_finds_nothing() -> None:
@@ -79,6 +124,14 @@ def test_a_call_has_all_that_it_touches(action: str) -> None:
         assert any(arn == "*" or re.search(rf":(\*|{re.escape(kind)})/", arn) for arn in arns), (
             f"{action} touches a {kind}"
         )
+
+
+@pytest.mark.parametrize("action", sorted(each for each in ALLOWED if each.startswith("ec2:")))
+def test_iam_is_asked_for_all_that_a_call_touches(action: str) -> None:
+    told = [each["resource_type"] for each in definitions()[action]["resource_types"]]
+    asked = {kind for kind, calls in TOUCHES.items() if action[4:] in calls.split()}
+    assert asked <= {each.rstrip("*") for each in told}
+    assert asked >= {each.rstrip("*") for each in told if each.endswith("*")}
 
 
 @pytest.mark.parametrize("action", sorted(ALLOWED))

@@ -14,9 +14,10 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from osawslab.aws import permissions, preflight
+from osawslab.aws import permissions, policy, preflight
 from osawslab.aws.facts import Facts, tags
 from osawslab.aws.inquiry import Row
+from osawslab.aws.policy import words
 from osawslab.errors import Refused
 from osawslab.settings import Settings
 
@@ -322,10 +323,50 @@ def test_what_is_said_and_no_failure(
     assert "Encoded" not in found.seen
 
 
-def test_iams_no_to_any_resource_says_nothing() -> None:
-    account = Account(SimulatePrincipalPolicy=simulation(StartInstances="implicitDeny"))
-    assert "StartInstances" not in by_name(account)[SIMULATED].seen
-    assert all(by_name(account).values())
+def test_iam_is_asked_for_what_a_call_touches() -> None:
+    """A policy that names its resources says no to any: asked so, nothing was ever missing."""
+    account = Account()
+    row = by_name(account)[SIMULATED]
+    assert row
+    assert "AttachNetworkInterface" in row.seen
+    asked = [told for name, told in account.calls if name == "SimulatePrincipalPolicy"]
+    arns = {arn for each in asked for arn in each.get("ResourceArns", ["none"])}
+    assert "arn:aws:ec2:us-east-1:123456789012:instance/instance-0" in arns
+    held = policy.statements()
+    nothing = simulation([each for each in held if words(each["Resource"]) == ["*"]])
+    row = by_name(Account(SimulatePrincipalPolicy=nothing))[SIMULATED]
+    assert "missing: " in row.seen
+    assert "TerminateInstances" in row.next
+
+
+@pytest.mark.parametrize("action", ["TerminateInstances", "AttachNetworkInterface"])
+def test_a_statement_that_does_not_name_the_action_is_a_missing_permission(action: str) -> None:
+    held = [
+        {**each, "Action": [a for a in words(each["Action"]) if a != f"ec2:{action}"]}
+        for each in policy.statements()
+    ]
+    row = by_name(Account(SimulatePrincipalPolicy=simulation(held)))[SIMULATED]
+    assert row.seen.startswith(f"missing: {action}; allowed: ")
+    assert row.next == f"ask for the IAM permission ec2:{action}"
+
+
+def test_a_kind_that_the_policy_does_not_name_is_a_missing_permission() -> None:
+    """What touches two things is allowed where both are."""
+    held = [
+        {**each, "Resource": [a for a in words(each["Resource"]) if "snapshot" not in a]}
+        for each in policy.statements()
+    ]
+    account = Account(SimulatePrincipalPolicy=simulation(held))
+    row = by_name(account, cloud="openstack")[SIMULATED]
+    assert "missing: CreateImage" in row.seen
+
+
+def test_a_policy_that_looks_at_what_iam_is_not_told_says_nothing() -> None:
+    lacks = simulation(None, ("aws:MultiFactorAuthPresent",), StartInstances="implicitDeny")
+    found = by_name(Account(SimulatePrincipalPolicy=lacks))
+    assert "StartInstances" not in found[SIMULATED].seen
+    assert all(found.values())
+    assert "StartInstances" in found["permissions that a step's own call tells"].seen
 
 
 def test_each_permission_is_known_in_one_way() -> None:

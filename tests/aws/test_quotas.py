@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from account import Account
@@ -11,6 +12,24 @@ from osawslab.aws import quotas
 from osawslab.aws.facts import Facts
 from osawslab.aws.inquiry import Inquiry, Row
 from osawslab.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "have", "needed"),
+    [
+        ({}, Facts(), 2),
+        ({"cloud": "openstack"}, Facts(), 3),
+        ({"cloud": "openstack"}, Facts(addresses={"management": {}}), 2),
+        ({"cloud": "openstack"}, Facts(addresses={"management": {}}, further=({},)), 1),
+        ({}, Facts(addresses={"management": {}, "provider": {}}, further=({},)), 0),
+    ],
+)
+def test_all_addresses_of_a_lab_are_counted(
+    settings: dict[str, Any], have: Facts, needed: int
+) -> None:
+    room = quotas.addresses(Inquiry(Account().target(), Settings(**settings), have))
+    assert isinstance(room, quotas.Room)
+    assert room.needed == needed
 
 
 @pytest.mark.parametrize(

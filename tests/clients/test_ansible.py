@@ -76,3 +76,5 @@ def test_a_playbook(region: local.Region, home: Path) -> None:
     assert account(region) == made
     assert changed(region, home, "absent") == 9
     assert account(region) == before
+    assert changed(region, home, "absent") == 0
+    assert account(region) == before

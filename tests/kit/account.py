@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import boto3
 from botocore.validate import validate_parameters
 
+from osawslab.aws import policy
+from osawslab.aws.policy import words
 from osawslab.target import Target
 
 SESSION = boto3.Session("AKIAEXAMPLE", "secret")
@@ -83,21 +86,48 @@ def image(**more: Any) -> dict[str, Any]:
     return {"Images": [found]}
 
 
-def simulation(**decisions: str) -> Callable[[dict[str, Any]], Any]:
-    """Give IAM's simulation, which allows all but what is said."""
+def simulation(
+    statements: list[dict[str, Any]] | None = None, lacks: tuple[str, ...] = (), **decisions: str
+) -> Callable[[dict[str, Any]], Any]:
+    """Give IAM's simulation of a policy, one action a page: ours, unless another is given.
+
+    `decisions` are what it says of some actions, whatever the policy has; `lacks` are keys of the
+    context that it misses for them.
+    """
+    held = policy.statements() if statements is None else statements
 
     def answer(asked: dict[str, Any]) -> Any:
-        return {
-            "EvaluationResults": [
-                {
-                    "EvalActionName": name,
-                    "EvalDecision": decisions.get(name.split(":")[1], "allowed"),
-                }
-                for name in asked["ActionNames"]
-            ]
+        [resource] = asked.get("ResourceArns", ["*"])
+        at = int(asked.get("Marker", 0))
+        name = asked["ActionNames"][at]
+        context = {e["ContextKeyName"]: e["ContextKeyValues"] for e in asked["ContextEntries"]}
+        allowed = any(allows(each, name, resource, context) for each in held)
+        decided = decisions.get(name.split(":")[1], "allowed" if allowed else "implicitDeny")
+        found = {"EvalActionName": name, "EvalResourceName": resource, "EvalDecision": decided}
+        missing = list(lacks) if name.split(":")[1] in decisions else []
+        page: dict[str, Any] = {
+            "EvaluationResults": [{**found, "MissingContextValues": missing}],
+            "IsTruncated": at + 1 < len(asked["ActionNames"]),
         }
+        return page | ({"Marker": str(at + 1)} if page["IsTruncated"] else {})
 
     return answer
+
+
+def allows(
+    statement: dict[str, Any], action: str, resource: str, context: dict[str, list[str]]
+) -> bool:
+    """Say whether a statement allows a call, as IAM does: it names all, and all tests hold."""
+    for kind, tests in statement.get("Condition", {}).items():
+        for key, wanted in tests.items():
+            wanted = [w.replace("${aws:PrincipalAccount}", "123456789012") for w in words(wanted)]
+            told = context.get(key, [])
+            fits = [any(fnmatchcase(value, each) for each in wanted) for value in told]
+            if not (all(fits) if kind.startswith("ForAllValues") else any(fits)):
+                return False
+    return any(fnmatchcase(action, each) for each in words(statement["Action"])) and any(
+        fnmatchcase(resource, each) for each in words(statement["Resource"])
+    )
 
 
 HEALTHY: dict[str, Any] = {

@@ -147,6 +147,10 @@ ADDRESSES = {"management": {}, "provider": {}}
 )
 def test_what_has_run_up(facts: Facts, account: Account, words: str) -> None:
     assert bill.words(site(account), facts) == words
+    place = site(account)
+    place.read_ec2 = lambda: facts
+    told = bill.so_far(place)
+    assert words.startswith(f"up to {told} so far") if told else "so far" not in words
 
 
 def test_without_a_clock_of_ec2s_this_machines_is_named() -> None:
@@ -157,6 +161,7 @@ def test_without_a_clock_of_ec2s_this_machines_is_named() -> None:
 def test_a_place_that_charges_nothing_says_so() -> None:
     facts = Facts(instance=INSTANCE, addresses=ADDRESSES)
     assert bill.words(site(Account((8, 3)), charges=False), facts) == "costs nothing"
+    assert bill.so_far(site(Account((8, 3)), charges=False)) == ""
 
 
 def test_money_is_exact() -> None:

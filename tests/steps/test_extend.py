@@ -88,6 +88,7 @@ def test_it_has_an_end_that_is_put_off_for_a_price(new: Make) -> None:
     assert lab.time_left().startswith("3 h 5")
     assert f"time left {lab.time_left()[:6]}" in lab.status().caption
     assert f"until {ending.text(first)}" in lab.status().caption
+    assert f"up to {lab.cost_so_far()} so far" in lab.status().caption
     told = lab.client().describe_instance_attribute(
         InstanceId=instance(lab)["InstanceId"], Attribute="instanceInitiatedShutdownBehavior"
     )

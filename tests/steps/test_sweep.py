@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from place import leads_to
 
-from osawslab import Lab, cli
-from osawslab.aws import estate, once
+from osawslab import Lab, cli, jupyter
+from osawslab.aws import estate, once, regions
 from osawslab.aws.facts import specification
-from osawslab.errors import BadSetting, LabBusy, Refused
+from osawslab.errors import BadSetting, LabBusy, Refused, StepNotReady
 from osawslab.region import local
+from osawslab.steps import at_start, provision
 from osawslab.steps import sweep as room
 
 pytestmark = pytest.mark.kernel
@@ -296,6 +300,117 @@ def test_what_a_stranger_holds_is_named(lab: Lab) -> None:
     assert report.checks[0].seen == (f"{dead['subnet']} held by {nic}, {dead['VPC']} held by {nic}")
     ec2.delete_network_interface(NetworkInterfaceId=nic)
     assert lab.sweep(yes=True).ok
+
+
+class Lines:
+    """Keep what a lab tells while it works."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def start(self, step: str, total: int) -> None:
+        self.step = step
+
+    def action(self, text: str, *, where: str = "", command: str = "") -> None:
+        self.told.append((self.step, text))
+
+    def done(self, text: str) -> None:
+        pass
+
+
+@pytest.fixture
+def paid(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Another lab in the same account, where things cost money."""
+    for name, value in leads_to(local.ensure(NAME)).items():
+        monkeypatch.setenv(name, value)
+    with Lab("payer", pay_up_to="1") as made:
+        made.progress = Lines()
+        yield made
+        assert made.tear_down().ok
+
+
+def test_every_start_tells_what_is_left_and_what_it_costs(lab: Lab, paid: Lab) -> None:
+    assert paid.left_behind() == ""
+    another(lab, "dead")
+    another(lab, "alive", instance=True)
+    another(lab, "young", datetime.now(UTC).isoformat("T", "seconds"))
+    told = paid.left_behind()
+    assert told == (
+        "left behind in this account by lab 'dead': elastic IP (1), volume (1), $0.0051 an hour;"
+        " ./lab sweep --target aws shows it, with --yes it is given back"
+    )
+    assert lab.left_behind() == ""  # here nothing costs money
+    report = paid.provision()
+    assert report.ok, report.text
+    assert told in report.notes
+    lines = paid.progress.told  # type: ignore[attr-defined]
+    assert lines[0] == ("sweep", told)
+    assert {step for step, _ in lines[1:]} == {"provision"}
+    assert told not in paid.provision().notes  # nothing was begun
+    end_instance(paid)
+    assert "'dead', 'payer'" in paid.left_behind()
+    assert lab.sweep(yes=True, older_than="0m").ok
+
+
+def test_a_look_that_fails_stops_no_start(paid: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise ClientError({"Error": {"Code": "RequestLimitExceeded", "Message": "slow"}}, "Look")
+
+    def begins(*_: Any) -> None:
+        raise StepNotReady("the first action")
+
+    monkeypatch.setattr(at_start, "estates", refused)
+    monkeypatch.setattr(provision, "require", begins)
+    assert paid.left_behind().startswith("what labs have left behind in this account is not known")
+    with pytest.raises(StepNotReady, match="the first action"):
+        paid.provision()
+    assert "is not known" in paid.progress.told[0][1]  # type: ignore[attr-defined]
+
+
+def test_the_command_start_looks_first(
+    lab: Lab,
+    paid: Lab,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    another(lab, "dead")
+    served: list[str] = []
+    monkeypatch.setattr(jupyter, "serve", lambda *_: served.append(capsys.readouterr().err))
+    words = ["start", "--no-browser", "--port", "0", "--folder", str(tmp_path), "--name", "payer"]
+    assert cli.main(words) == 0
+    assert "by lab 'dead': elastic IP (1), volume (1), $0.0051 an hour" in served[0]
+    assert f"{cli.program()} sweep --target aws" in served[0]
+    with monkeypatch.context() as patch:
+        patch.setenv("OSAWSLAB_PUBLIC", "a classroom's")
+        assert cli.main(words) == 0
+    assert "is not known: AWS is not for a public machine" in served[1]
+
+
+def test_every_region_that_a_lab_here_has_been_in_is_swept(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that only another lab's folder tells of, whose machine did not get to its end."""
+    there = tmp_path / "gone.aws"
+    there.mkdir()
+    regions.note(there, "eu-west-1")
+    with Lab("broom-abroad", region="eu-west-1") as other:
+        left, abroad = another(other, "gone"), other.client("ec2")
+        own = lab._site().target
+
+        def client(service: str, region: str = "") -> Any:
+            return abroad if region == "eu-west-1" else own.client(service)
+
+        two = replace(own, client=client, charges=True, keys=tmp_path / f"{NAME}.aws")
+        with monkeypatch.context() as patch:
+            patch.setattr("osawslab.reach.place", lambda _: two)
+            assert "by lab 'gone': elastic IP (1), volume (1)" in lab.left_behind()
+            shown = lab.sweep().tables[0].rows
+            assert {row[3] for row in shown if row[1] == "eu-west-1"} == set(left.values())
+            report = lab.sweep(yes=True)
+        assert report.ok, report.text
+        assert abroad.describe_addresses()["Addresses"] == []
+    local.remove("broom-abroad")
 
 
 def test_looking_is_free_and_taking_waits_its_turn(lab: Lab) -> None:

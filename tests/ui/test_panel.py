@@ -25,7 +25,7 @@ class FakeLab:
         self.calls: list[tuple[object, ...]] = []
         self.then: Callable[[], object] = lambda: None
         self.daemon = False
-        self.left = ""
+        self.left = self.cost = ""
 
     def _called(self, *call: object) -> None:
         self.daemon = threading.current_thread().daemon
@@ -53,6 +53,9 @@ class FakeLab:
 
     def time_left(self) -> str:
         return self.left
+
+    def cost_so_far(self) -> str:
+        return self.cost
 
 
 class Card:
@@ -244,17 +247,18 @@ def raiser(error: BaseException) -> Callable[..., object]:
     return do
 
 
-def test_the_title_tells_the_time_that_is_left() -> None:
+def test_the_title_tells_the_time_that_is_left_and_the_cost_so_far() -> None:
     lab = FakeLab()
     card = Card(lab)
     title = card.card.children[0]
-    for left, told in (
-        ("", "Step swap_mac"),
-        ("2 h 54 min", "Step swap_mac (time left 2 h 54 min)"),
+    for left, cost, told in (
+        ("", "", "Step swap_mac"),
+        ("", "$0.11", "Step swap_mac (up to $0.11 so far)"),  # the instance has ended
+        ("2 h 54 min", "$0.11", "Step swap_mac (time left 2 h 54 min, up to $0.11 so far)"),
     ):
-        lab.left = left
+        lab.left, lab.cost = left, cost
         card.click("Check")
         assert title.value == told
     lab.left = "1 h 00 min"
     card.click("Hint")  # asks nobody
-    assert title.value == "Step swap_mac (time left 2 h 54 min)"
+    assert title.value == "Step swap_mac (time left 2 h 54 min, up to $0.11 so far)"
