@@ -22,6 +22,7 @@ from osawslab.steps.openstack_install import ask, require
 
 ABOUT = About("172.16.10.101", "br-example", "netdev", "qemu")
 EVERY = parts.parts(ABOUT, "i-0123456789abcdef0")
+SYSTEM = replace(ABOUT, datapath="system")
 DASHBOARD = parts.dashboard(ABOUT)
 SECRETS = "f" * 64
 FRESH = Installed(
@@ -43,7 +44,10 @@ def lacking(found: Installed, **settings: Any) -> list[str]:
     return [part.name for part in found.lacking(Settings(**settings), "i-0123456789abcdef0")]
 
 
-@pytest.mark.parametrize("part", [*EVERY, DASHBOARD, Part("forget", "", parts.forget())])
+@pytest.mark.parametrize(
+    "part",
+    [*EVERY, *parts.parts(SYSTEM, "i-1"), DASHBOARD, Part("forget", "", parts.forget())],
+)
 def test_bash_reads_every_script(part: Part) -> None:
     done = subprocess.run(["bash", "-n"], input=part.command, capture_output=True, text=True)
     assert done.stderr == ""
@@ -91,6 +95,20 @@ def test_what_is_not_done_is_done_again(found: Installed, names: list[str]) -> N
 
 def test_another_address_changes_what_it_is_in() -> None:
     assert lacking(DONE, provider_bridge="br-ex") == ["base", "configuration"]
+
+
+def test_the_datapath_is_the_kernels_where_it_has_one() -> None:
+    """Also before it is loaded: what is made from that is still the same afterwards."""
+    assert replace(FRESH, openvswitch_module=True).about(Settings()) == SYSTEM
+    assert FRESH.about(Settings()) == ABOUT
+    assert lacking(replace(DONE, openvswitch_module=True)) == ["base", "configuration"]
+    for about in (ABOUT, SYSTEM):
+        base, files = parts.base(about), configuration.files(about)
+        assert base.count(f"datapath_type={about.datapath}") == 2
+        assert (
+            f"datapath_type={about.datapath}\n"
+            in files["/etc/neutron/plugins/ml2/openvswitch_agent.ini"]
+        )
 
 
 def with_dashboard(**changed: Any) -> list[str]:

@@ -65,6 +65,16 @@ def opens(path: str) -> bool:
     return True
 
 
+def module(name: str) -> bool:
+    """Say whether the kernel has a module, loaded or not: who needs one loads it (ovs-ctl does)."""
+    if os.path.isdir(f"/sys/module/{name}"):
+        return True
+    try:
+        return subprocess.run(("modprobe", "-n", "-q", name), check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     folder, secrets = Path(given["folder"]), given["secrets"]
@@ -92,7 +102,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         # processor flags do (kvm_intel, kvm_amd).
         "kvm": opens("/dev/kvm")
         and any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd")),
-        "openvswitch_module": os.path.isdir("/sys/module/openvswitch"),
+        "openvswitch_module": module("openvswitch"),
         "tun": opens("/dev/net/tun"),
     }
 
