@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from osawslab.cloud.openstack import accounts, api, client, horizon, parts, services
+from osawslab.cloud.openstack import accounts, api, client, horizon, parts, services, words
 from osawslab.cloud.openstack import facts as installed
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import ACCOUNTS, FOLDER, SECRETS, Part
@@ -207,6 +207,7 @@ def _missing(agents: tuple[tuple[str, bool], ...]) -> list[str]:
 
 def _wait(site: Site, host: SshHost) -> None:
     deadline = time.monotonic() + AGENTS_SECONDS
+    host.run(words.COUNT_ANEW)
     told, since = cloud(site, host), installed.read(host, site.settings).since
     while True:
         agents: tuple[tuple[str, bool], ...] = ()
@@ -227,10 +228,18 @@ def _wait(site: Site, host: SshHost) -> None:
             said = ", ".join(down)
         except (StepNotReady, OSError) as error:
             said = str(error)
-        if time.monotonic() > deadline:
+        over = time.monotonic() > deadline
+        lost = host.run(words.given_up(parts.READY, _missing(agents) if over else ())).strip()
+        if lost and not over:
+            raise StepFailed(
+                "a service of OpenStack does not come up",
+                seen=lost,
+                next="mend that on the instance, then lab.install_cloud()",
+            )
+        if over:
             raise LabTimeout(
                 f"OpenStack's agents are not all alive after {AGENTS_SECONDS:.0f} s",
-                seen=said,
+                seen=f"{said}\n{lost}".strip(),
                 next='lab.check("install_cloud")',
             )
         time.sleep(PAUSE_SECONDS)
