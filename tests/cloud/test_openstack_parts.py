@@ -111,6 +111,18 @@ def test_the_datapath_is_the_kernels_where_it_has_one() -> None:
         )
 
 
+def test_vms_have_the_instances_own_processor_where_it_has_kvm() -> None:
+    """On a kernel that has Open vSwitch, too: c8i.large, a fresh host of AWS's."""
+    host = replace(FRESH, kvm=True, openvswitch_module=True).about(Settings())
+    assert host == replace(SYSTEM, virtualization="kvm")
+    for about, model in ((host, "host-passthrough"), (ABOUT, "none")):
+        files = configuration.files(about)
+        kind = f"virt_type={about.virtualization}\n"
+        assert files["/etc/nova/nova-compute.conf"] == f"[libvirt]\n{kind}"
+        assert f"[libvirt]\n{kind}cpu_mode={model}\n" in files["/etc/nova/nova.conf"]
+    assert lacking(replace(DONE, kvm=True)) == ["configuration"]
+
+
 def with_dashboard(**changed: Any) -> list[str]:
     """Name the parts that a lab with a dashboard lacks, on a host with all the others done."""
     done = {
