@@ -147,6 +147,8 @@ def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
     networks = lab.run("networks")
     assert not networks.changed
     assert "guest: ready, vm1" in networks.text
+    [router] = [each for each in networks.tables if each.caption == "Router as Neutron has it"]
+    assert router.rows == (("router1", "ACTIVE", "172.16.20.101", "on", "its networks' alone"),)
     netns = lab.shell("ip netns list").output
     assert re.search(r"qrouter-[0-9a-f-]{36}", netns)
     assert "qdhcp-" in netns
