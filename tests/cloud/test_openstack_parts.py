@@ -26,7 +26,8 @@ SYSTEM = replace(ABOUT, datapath="system")
 DASHBOARD = parts.dashboard(ABOUT)
 SECRETS = "f" * 64
 FRESH = Installed(
-    system="debian", release="13", systemd=True, memory=8 * 10**9, disk=20 * 10**9,
+    system="debian", release="13", systemd=True, memory=8 * 10**9,
+    available=7 * 10**9, disk=20 * 10**9,
     missing=services.PACKAGES, units={}, since={}, stamps={}, owner="", secrets="", foreign=(),
     kvm=False, openvswitch_module=False, tun=True,
 )  # fmt: skip
@@ -197,7 +198,8 @@ def test_the_accounts_are_what_the_services_log_in_as() -> None:
         ({"system": "ubuntu", "release": "24.04"}, "ubuntu 24.04"),
         ({"release": "12"}, "debian 12"),
         ({"systemd": False}, "without systemd"),
-        ({"memory": 2 * 10**9}, "2.0 GB"),
+        ({"memory": 4 * 10**9, "available": 39 * 10**8}, "3.9 GB of 4.0 GB"),
+        ({"available": 44 * 10**8}, "4.4 GB of 8.0 GB"),
         ({"disk": 4 * 10**9}, "4.0 GB free"),
         ({"foreign": ("/etc/nova/nova.conf",)}, "/etc/nova/nova.conf"),
     ],
@@ -209,6 +211,12 @@ def test_a_host_that_cannot_carry_it_is_refused_before_anything(
         require(replace(FRESH, **wrong), "i-1")
     assert seen in caught.value.seen
     assert caught.value.next
+
+
+def test_what_runs_already_needs_no_memory_more() -> None:
+    """What OpenStack itself uses is not free; a machine of AWS's t2.large has enough."""
+    require(replace(DONE, available=10**9), "i-1")
+    require(replace(FRESH, memory=8 * 2**30 - 3 * 10**8), "i-1")
 
 
 @pytest.mark.parametrize("settings", [{"debian": 12}, {"bridge": "linux"}])

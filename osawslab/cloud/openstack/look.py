@@ -85,12 +85,16 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         if line.split()[1:2] == ["ii"]
     }
     release = fields("/etc/os-release", "=")
+    memory = {
+        name: int(fields("/proc/meminfo", ":").get(key, "0 kB").split()[0]) * 1024
+        for name, key in (("memory", "MemTotal"), ("available", "MemAvailable"))
+    }
     stamps = {each.name: text(str(each)).strip() for each in folder.glob("*.stamp")}
     return {
         "system": release.get("ID", ""),
         "release": release.get("VERSION_ID", ""),
         "systemd": os.path.isdir("/run/systemd/system"),
-        "memory": int(fields("/proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]) * 1024,
+        **memory,
         "disk": shutil.disk_usage("/").free,
         "missing": [name for name in given["packages"] if name not in have],
         "units": units(given["units"]),
