@@ -123,7 +123,7 @@ def packed_images(wanted: bool) -> dict[str, Path]:
     """Name the images to bring, and where they are. Raises StepNotReady where there is none."""
     if not wanted:
         return {}
-    found = [(path.parent, about) for path, about in rootfs.abouts()]
+    found = [(path.parent, about) for path, about in rootfs.abouts() if rootfs.current(about)]
     if os.geteuid() or not found:
         raise StepNotReady(
             "there is no image of an OpenStack to bring along",

@@ -143,6 +143,15 @@ def drivers() -> dict[str, str]:
     return found
 
 
+def module(name: str) -> bool:
+    """Say whether the kernel has a module: loaded, or one that its service loads (ovs-ctl)."""
+    if os.path.isdir(f"/sys/module/{name}"):
+        return True
+    if not os.path.isdir("/run/systemd/system") or not shutil.which("modprobe"):
+        return False
+    return subprocess.run(("modprobe", "-n", "-q", name), check=False).returncode == 0
+
+
 def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     os.environ["PATH"] = PATH
@@ -166,8 +175,8 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         "learned": learned(["", *wanted], list((switch or {}).get("bridges", {})))
         if given.get("learned")
         else {},
-        # The kernel's own datapath: its module is loaded, and all of the machine's ids are ours.
-        "openvswitch_module": os.path.isdir("/sys/module/openvswitch")
+        # The kernel's own datapath: it has the module, and all of the machine's ids are ours.
+        "openvswitch_module": module("openvswitch")
         and (file("/proc/self/uid_map") or "").split()[:1] == ["0"]
         and (file("/proc/self/uid_map") or "").split()[2:] == ["4294967295"],
         "tun": opens("/dev/net/tun"),

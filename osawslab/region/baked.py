@@ -154,8 +154,12 @@ class Bakery:
         return bool(whole.kept(self._disks / instance))
 
     def found(self) -> list[Image]:
-        """List the images of the cache; the lab remembers them, for its journal may name them."""
-        images = [_image(about) for _, about in rootfs.abouts()]
+        """List the images of the cache; the lab remembers them, for its journal may name them.
+
+        One that lies on the root of another recipe is none any more: what was mended in the recipe
+        is not in it. Instances that are made of it live on.
+        """
+        images = [_image(about) for _, about in rootfs.abouts() if rootfs.current(about)]
         known = self.remembered()
         ids = {image.id for image in known}
         new = [image for image in images if image.id not in ids]

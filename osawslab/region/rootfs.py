@@ -102,6 +102,11 @@ def root(release: str) -> Path:
     return images() / f"debian-{release}-{arch}-{stamp(release)}" / "root"
 
 
+def current(about: dict[str, Any]) -> bool:
+    """Say whether an image that was made of an instance lies on a root of today's recipe."""
+    return Path(about["layers"][-1]) in map(root, CODENAMES)
+
+
 def made(release: str) -> bool:
     """Say whether this machine has the image of a release; anybody can ask."""
     return root(release).parent.is_dir()
@@ -113,7 +118,7 @@ def layers(image: str) -> tuple[Path, ...]:
     Raises MissingTool where the image has not been made on this machine.
     """
     for _, about in abouts():
-        if about["name"] == image:
+        if about["name"] == image and current(about):
             return tuple(map(Path, about["layers"]))
     found = re.match(r"debian-(\d+)-", image)
     if found is None or found[1] not in CODENAMES:

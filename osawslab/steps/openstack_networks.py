@@ -169,10 +169,27 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     )
 
 
+def _router(router: Any) -> Table:
+    leads = router.external_gateway_info or {}
+    addresses = [str(each["ip_address"]) for each in leads.get("external_fixed_ips", ())]
+    routes = [f"{each['destination']} via {each['nexthop']}" for each in router.routes or ()]
+    row = (
+        str(router.name),
+        str(router.status),
+        ", ".join(addresses) or "none",
+        "on" if leads.get("enable_snat") else "off",
+        ", ".join(routes) or "its networks' alone",
+    )
+    columns = ("router", "state", "external address", "SNAT", "routes")
+    return Table("Router as Neutron has it", columns, (row,))
+
+
 def show(site: Site, facts: Seen) -> Shown:
-    """Show the router's ports, on the instance and as Neutron has them, and the VM."""
+    """Show the router and its ports, on the instance and as Neutron has them, and the VM."""
     found, cloud = facts.project, facts.ground.cloud
     tables = [networks.ports(cloud)]
+    if found is not None and found.router:
+        tables.append(_router(found.router))
     if found is not None:
         known = (
             (found.gateway, "router gateway"),

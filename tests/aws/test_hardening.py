@@ -10,16 +10,34 @@ import pytest
 from osawslab import Lab
 
 
-@pytest.mark.kernel
-def test_a_launch_asks_for_what_is_safe_and_not_dear(new_lab: Callable[..., Lab]) -> None:
-    lab = new_lab("hard", instance_type="t3.large")
-    ec2, asked = lab.client(), {}
+def launched(lab: Lab) -> dict[str, Any]:
+    """Provision, and give what the launch asked for."""
+    asked: dict[str, Any] = {}
 
     def launch(params: dict[str, Any], **_: Any) -> None:
         asked.update(params)
 
-    ec2.meta.events.register("provide-client-params.ec2.RunInstances", launch)
+    lab.client().meta.events.register("provide-client-params.ec2.RunInstances", launch)
     assert lab.provision().ok
+    return asked
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("c8i.large", {"NestedVirtualization": "enabled"}), ("t3.large", None), ("t2.large", None)],
+)
+def test_a_type_that_can_carry_vms_is_asked_to(
+    kind: str, options: dict[str, str] | None, new_lab: Callable[..., Lab]
+) -> None:
+    asked = launched(new_lab(kind.replace(".", "-"), instance_type=kind))
+    assert (asked["InstanceType"], asked.get("CpuOptions")) == (kind, options)
+
+
+@pytest.mark.kernel
+def test_a_launch_asks_for_what_is_safe_and_not_dear(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab("hard", instance_type="t3.large")
+    ec2, asked = lab.client(), launched(lab)
     [found] = ec2.describe_instances()["Reservations"]
     instance = found["Instances"][0]
     [volume] = ec2.describe_volumes()["Volumes"]

@@ -22,10 +22,12 @@ from osawslab.steps.openstack_install import ask, require
 
 ABOUT = About("172.16.10.101", "br-example", "netdev", "qemu")
 EVERY = parts.parts(ABOUT, "i-0123456789abcdef0")
+SYSTEM = replace(ABOUT, datapath="system")
 DASHBOARD = parts.dashboard(ABOUT)
 SECRETS = "f" * 64
 FRESH = Installed(
-    system="debian", release="13", systemd=True, memory=8 * 10**9, disk=20 * 10**9,
+    system="debian", release="13", systemd=True, memory=8 * 10**9,
+    available=7 * 10**9, disk=20 * 10**9,
     missing=services.PACKAGES, units={}, since={}, stamps={}, owner="", secrets="", foreign=(),
     kvm=False, openvswitch_module=False, tun=True,
 )  # fmt: skip
@@ -43,7 +45,10 @@ def lacking(found: Installed, **settings: Any) -> list[str]:
     return [part.name for part in found.lacking(Settings(**settings), "i-0123456789abcdef0")]
 
 
-@pytest.mark.parametrize("part", [*EVERY, DASHBOARD, Part("forget", "", parts.forget())])
+@pytest.mark.parametrize(
+    "part",
+    [*EVERY, *parts.parts(SYSTEM, "i-1"), DASHBOARD, Part("forget", "", parts.forget())],
+)
 def test_bash_reads_every_script(part: Part) -> None:
     done = subprocess.run(["bash", "-n"], input=part.command, capture_output=True, text=True)
     assert done.stderr == ""
@@ -91,6 +96,32 @@ def test_what_is_not_done_is_done_again(found: Installed, names: list[str]) -> N
 
 def test_another_address_changes_what_it_is_in() -> None:
     assert lacking(DONE, provider_bridge="br-ex") == ["base", "configuration"]
+
+
+def test_the_datapath_is_the_kernels_where_it_has_one() -> None:
+    """Also before it is loaded: what is made from that is still the same afterwards."""
+    assert replace(FRESH, openvswitch_module=True).about(Settings()) == SYSTEM
+    assert FRESH.about(Settings()) == ABOUT
+    assert lacking(replace(DONE, openvswitch_module=True)) == ["base", "configuration"]
+    for about in (ABOUT, SYSTEM):
+        base, files = parts.base(about), configuration.files(about)
+        assert base.count(f"datapath_type={about.datapath}") == 2
+        assert (
+            f"datapath_type={about.datapath}\n"
+            in files["/etc/neutron/plugins/ml2/openvswitch_agent.ini"]
+        )
+
+
+def test_vms_have_the_instances_own_processor_where_it_has_kvm() -> None:
+    """On a kernel that has Open vSwitch, too: c8i.large, a fresh host of AWS's."""
+    host = replace(FRESH, kvm=True, openvswitch_module=True).about(Settings())
+    assert host == replace(SYSTEM, virtualization="kvm")
+    for about, model in ((host, "host-passthrough"), (ABOUT, "none")):
+        files = configuration.files(about)
+        kind = f"virt_type={about.virtualization}\n"
+        assert files["/etc/nova/nova-compute.conf"] == f"[libvirt]\n{kind}"
+        assert f"[libvirt]\n{kind}cpu_mode={model}\n" in files["/etc/nova/nova.conf"]
+    assert lacking(replace(DONE, kvm=True)) == ["configuration"]
 
 
 def with_dashboard(**changed: Any) -> list[str]:
@@ -167,7 +198,8 @@ def test_the_accounts_are_what_the_services_log_in_as() -> None:
         ({"system": "ubuntu", "release": "24.04"}, "ubuntu 24.04"),
         ({"release": "12"}, "debian 12"),
         ({"systemd": False}, "without systemd"),
-        ({"memory": 2 * 10**9}, "2.0 GB"),
+        ({"memory": 4 * 10**9, "available": 39 * 10**8}, "3.9 GB of 4.0 GB"),
+        ({"available": 44 * 10**8}, "4.4 GB of 8.0 GB"),
         ({"disk": 4 * 10**9}, "4.0 GB free"),
         ({"foreign": ("/etc/nova/nova.conf",)}, "/etc/nova/nova.conf"),
     ],
@@ -179,6 +211,12 @@ def test_a_host_that_cannot_carry_it_is_refused_before_anything(
         require(replace(FRESH, **wrong), "i-1")
     assert seen in caught.value.seen
     assert caught.value.next
+
+
+def test_what_runs_already_needs_no_memory_more() -> None:
+    """What OpenStack itself uses is not free; a machine of AWS's t2.large has enough."""
+    require(replace(DONE, available=10**9), "i-1")
+    require(replace(FRESH, memory=8 * 2**30 - 3 * 10**8), "i-1")
 
 
 @pytest.mark.parametrize("settings", [{"debian": 12}, {"bridge": "linux"}])

@@ -20,7 +20,7 @@ import pytest
 
 from osawslab import Lab
 from osawslab.cloud.openstack import parts, services
-from osawslab.errors import LabError
+from osawslab.errors import LabError, StepFailed
 from osawslab.steps import bake, openstack_install
 
 KILLED = """
@@ -147,6 +147,8 @@ def test_the_vm_is_a_hypervisors_and_the_router_is_neutrons(lab: Lab) -> None:
     networks = lab.run("networks")
     assert not networks.changed
     assert "guest: ready, vm1" in networks.text
+    [router] = [each for each in networks.tables if each.caption == "Router as Neutron has it"]
+    assert router.rows == (("router1", "ACTIVE", "172.16.20.101", "on", "its networks' alone"),)
     netns = lab.shell("ip netns list").output
     assert re.search(r"qrouter-[0-9a-f-]{36}", netns)
     assert "qdhcp-" in netns
@@ -195,6 +197,22 @@ def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
     assert lab.run("install_cloud").ok
     changed = [unit for unit in units if lab.shell(since + unit).output != before[unit]]
     assert changed == ["neutron-openvswitch-agent"]
+
+
+def test_a_service_that_does_not_come_up_says_why_in_its_own_words(lab: Lab) -> None:
+    """systemd starts it again and again, so that it is nearly always "active"."""
+    agent = "neutron-l3-agent"
+    use = "crudini --set /etc/neutron/l3_agent.ini DEFAULT interface_driver"
+    begun = time.monotonic()
+    lab.shell(f"{use} nosuch; systemctl kill -s KILL {agent}")
+    try:
+        with pytest.raises(StepFailed) as failed:
+            lab.run("install_cloud")
+        assert re.search(f"{agent}.*Error loading interface driver 'nosuch'", failed.value.seen)
+        assert time.monotonic() - begun < openstack_install.AGENTS_SECONDS / 2
+    finally:
+        lab.shell(f"{use} openvswitch; systemctl restart {agent}")
+    assert lab.run("install_cloud").ok
 
 
 def test_a_reboot_brings_openstack_back_and_the_swap_is_missed(lab: Lab) -> None:

@@ -231,6 +231,34 @@ def test_what_an_instance_has_written_becomes_an_image_for_every_lab(
     assert rootfs.layers("a/b (c)")[1:] == (layer, *below)
 
 
+def test_another_recipe_makes_another_image_under_the_same_name(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bakery = Bakery(disk.parent)
+    bakery.bake(state(image()))
+    old = rootfs.layers("an image")
+    assert bakery.found() == [image()]
+    monkeypatch.setattr(rootfs, "PACKAGES", (*rootfs.PACKAGES, "hello"))
+    assert bakery.found() == []
+    assert bakery.remembered() == [image()]  # its journal may name it
+    with pytest.raises(MissingTool):
+        rootfs.layers("an image")
+    bakery.bake(state(image()))  # when the journal is followed it is not made once more
+    assert len(list(rootfs.baked().iterdir())) == 1
+
+    rootfs.root("13").mkdir(parents=True)
+    new = disk.with_name("i-2")
+    whole.make_disk(new, [rootfs.root("13")])
+    (new / "upper/file").write_text("new")
+    bakery.bake(state(image(source="i-2", id="ami-2")))
+    assert bakery.found() == [image(source="i-2", id="ami-2")]
+    layer, below = rootfs.layers("an image")
+    assert (layer / "file").read_text() == "new"
+    assert below == rootfs.root("13")
+    assert (old[0] / "file").read_text() == "mine"
+    assert whole.kept(disk) == old
+
+
 @pytest.mark.parametrize("name", ["../..", "/" * 128, ".new-x", "it's @[1] (a_b)"])
 def test_every_name_that_ec2_allows_has_a_folder(name: str, disk: Path) -> None:
     Bakery(disk.parent).bake(state(image(name)))

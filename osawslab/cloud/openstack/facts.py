@@ -22,6 +22,7 @@ class Installed:
     release: str  # "13"
     systemd: bool
     memory: int  # bytes in all
+    available: int  # bytes of it that programs can still have
     disk: int  # bytes free
     missing: tuple[str, ...]  # packages
     units: Mapping[str, str]  # each service that was asked for -> "active", "failed", …, ""

@@ -65,6 +65,16 @@ def opens(path: str) -> bool:
     return True
 
 
+def module(name: str) -> bool:
+    """Say whether the kernel has a module, loaded or not: who needs one loads it (ovs-ctl does)."""
+    if os.path.isdir(f"/sys/module/{name}"):
+        return True
+    try:
+        return subprocess.run(("modprobe", "-n", "-q", name), check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     folder, secrets = Path(given["folder"]), given["secrets"]
@@ -75,12 +85,16 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         if line.split()[1:2] == ["ii"]
     }
     release = fields("/etc/os-release", "=")
+    memory = {
+        name: int(fields("/proc/meminfo", ":").get(key, "0 kB").split()[0]) * 1024
+        for name, key in (("memory", "MemTotal"), ("available", "MemAvailable"))
+    }
     stamps = {each.name: text(str(each)).strip() for each in folder.glob("*.stamp")}
     return {
         "system": release.get("ID", ""),
         "release": release.get("VERSION_ID", ""),
         "systemd": os.path.isdir("/run/systemd/system"),
-        "memory": int(fields("/proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]) * 1024,
+        **memory,
         "disk": shutil.disk_usage("/").free,
         "missing": [name for name in given["packages"] if name not in have],
         "units": units(given["units"]),
@@ -92,7 +106,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         # processor flags do (kvm_intel, kvm_amd).
         "kvm": opens("/dev/kvm")
         and any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd")),
-        "openvswitch_module": os.path.isdir("/sys/module/openvswitch"),
+        "openvswitch_module": module("openvswitch"),
         "tun": opens("/dev/net/tun"),
     }
 

@@ -290,6 +290,6 @@ class Maker:
                 raise LabTimeout(
                     f"{self.settings.vm_name} does not come up",
                     seen=" / ".join(last) or "nothing on its console",
-                    next=f"openstack console log show {self.settings.vm_name}",
+                    next='lab.reset("networks"), then lab.networks(): another VM',
                 )
             time.sleep(PAUSE_SECONDS)

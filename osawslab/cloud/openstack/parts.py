@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osawslab.cloud.openstack import accounts, configuration, horizon
+from osawslab.cloud.openstack import accounts, configuration, horizon, words
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.services import (
     AGENTS,
@@ -279,7 +279,7 @@ def start() -> str:
     """Write the start of all services; the last words of one that does not run are the error."""
     services = " ".join(SERVICES)
     wants = "/etc/systemd/system/multi-user.target.wants"
-    return f"""systemctl daemon-reload
+    return f"""{words.last_words(READY)}systemctl daemon-reload
 for unit in {" ".join(OWN)}; do  # Debian's packages enable all but Placement
   [ -e {wants}/$unit.service ] || systemctl -q enable $unit
 done
@@ -288,7 +288,7 @@ systemctl reset-failed
 systemctl start {services} || true
 for unit in {services}; do
   systemctl -q is-active $unit && continue
-  echo "$unit does not run: $(journalctl -q -n 3 --no-pager -o cat -u $unit | tr '\\n' ' ')" >&2
+  echo "$unit does not run: $(words $unit)" >&2
   exit 1
 done
 """
