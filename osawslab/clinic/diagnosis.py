@@ -150,7 +150,7 @@ def _unreached(case: Case, error: LabError, began: float) -> Diagnosis:
     nics = books.nics
     eni = next((nic for nic in nics if case.public in nic.leads), nics[0] if nics else None)
     own = eni.leads.get(case.public, eni.addresses[0]) if eni and eni.addresses else ""
-    found = list(outside.stations(books, eni, [22], own, len(nics), caller=case.caller))
+    found = list(outside.stations(books, eni, [22], [own], len(nics), caller=case.caller))
     said = Said(f"ssh {case.where}", 255, "", error.seen or error.what)
     found.append(
         Station("root", "the way in", "it answers on SSH", f"{error.what}: {error.seen}", False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stranger import ENI, ROUTER, link, look, said, told
+from stranger import ENI, MAC, ROUTER, link, look, said, told
 
 from osawslab.clinic import outside
 from osawslab.clinic.account import Account
@@ -190,7 +190,7 @@ CLOSED = {"Protocol": "6", "PortRange": {"From": 522, "To": 522}}
 )  # fmt: skip
 def test_a_station_of_awss(key: str, mend: str, account: Account) -> None:
     count, plain = 1 if key == "eni" else 2, ["10.9.0.0/24"]
-    seen = outside.stations(account, ENI, [522], "10.0.2.9", count, untranslated=plain)
+    seen = outside.stations(account, ENI, [522], ["10.0.2.9"], count, untranslated=plain)
     found = Diagnosis("host", explained(seen))
     assert found.cause is not None
     assert (found.cause.key, found.cause.mend) == (key, mend), found.text
@@ -198,7 +198,7 @@ def test_a_station_of_awss(key: str, mend: str, account: Account) -> None:
 
 def test_a_refused_call_is_a_station_that_was_not_looked_at() -> None:
     account = books(refused={"network_acls": "UnauthorizedOperation: no"}, acls=())
-    found = list(outside.stations(account, ENI, [], "10.0.2.9", 2))
+    found = list(outside.stations(account, ENI, [], ["10.0.2.9"], 2))
     [station] = [each for each in found if each.key == "nacl"]
     assert station.ok is None
     assert "UnauthorizedOperation" in station.seen
@@ -211,6 +211,23 @@ def test_a_host_that_does_not_answer_is_no_traceback() -> None:
     found = diagnose(Case("host", closed, nobody(), lambda *_: ""))
     assert found.cause is not None
     assert found.cause.key == "root"
+
+
+def test_an_elastic_ip_on_a_second_address_stays_where_a_host_does_not_answer() -> None:
+    def closed(*_: Any) -> Any:
+        raise CannotReach("it does not answer", seen="timed out", next="ssh host")
+
+    pairs = [
+        {"PrivateIpAddress": "10.0.2.9"},
+        {"PrivateIpAddress": "10.0.2.10", "Association": {"PublicIp": "192.0.2.9"}},
+    ]
+    enis = ({
+        "NetworkInterfaceId": "eni-2", "MacAddress": MAC, "SubnetId": "subnet-2", "VpcId": "vpc-1",
+        "Attachment": {"DeviceIndex": 1}, "PrivateIpAddresses": pairs, "Status": "in-use",
+    },)  # fmt: skip
+    asked = lambda *_: books(enis=enis)  # noqa: E731
+    found = diagnose(Case("host", closed, asked, lambda *_: "", "192.0.2.9"))
+    assert [each.key for each in found.findings] == ["root"], found.text
 
 
 def test_the_cause_comes_first_and_what_follows_is_named_so() -> None:
