@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from osawslab.clinic import account as accounts
-from osawslab.clinic import inward, outside, router, servers, tenant, wire
+from osawslab.clinic import inward, outside, router, servers, services, tenant, wire
 from osawslab.clinic.account import Account
-from osawslab.clinic.router import FAR
+from osawslab.clinic.journeys import FAR
 from osawslab.clinic.seen import Said, Seen
 from osawslab.clinic.source import source
 from osawslab.clinic.station import Diagnosis, Station, explained, unseen
@@ -79,7 +79,7 @@ def walked(case: Case, seen: Seen, books: Account) -> Iterator[Station]:
             if not at or each.key not in ("root", "openvswitch", "instance", "igw"):
                 yield each
         yield from from_here(case, walk, any(each.failed for each in found))
-    yield from tenant.services(last[0])
+    yield from services.stations(last[0])
     yield from namespaces(last[0])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from osawslab.clinic.seen import Said
 from osawslab.report import Table
 
+NAMED = 3  # stations that nobody could look at, in the headline: the inmost
 OUTPUT = 1500  # characters of an answer that are kept as evidence
 
 
@@ -153,8 +154,9 @@ class Diagnosis:
     @property
     def headline(self) -> str:
         """Say it in a sentence or two."""
-        unseen = [each for each in self.stations if each.ok is None]
-        left = f"; {len(unseen)} not looked at" if unseen else ""
+        unseen = list(dict.fromkeys(each.what for each in self.stations if each.ok is None))
+        named = ", ".join(unseen[-NAMED:]) + (", …" if len(unseen) > NAMED else "")
+        left = f"; {len(unseen)} not looked at: {named}" if unseen else ""
         if self.cause is None:
             return f"{self.where}: nothing is wrong at {len(self.stations)} stations{left}"
         return f"{self.where}: the cause is {self.cause.what}: {self.cause.seen}"

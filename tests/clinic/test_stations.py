@@ -37,6 +37,92 @@ UNITS = (
 )
 
 
+def unit(name: str, active: str, enabled: str = "enabled", loaded: str = "loaded") -> str:
+    return (f"Id={name}.service\nLoadState={loaded}\nActiveState={active}\n"
+            f"UnitFileState={enabled}\nType=simple\n\n")  # fmt: skip
+
+
+AGENT = "neutron-openvswitch-agent"
+
+
+@pytest.mark.parametrize(
+    ("units", "seen", "mend"),
+    [
+        (unit(AGENT, "inactive", "disabled"), f"{AGENT}.service is inactive, disabled",
+         f"sudo systemctl enable {AGENT}.service && sudo systemctl restart {AGENT}.service"),
+        (unit(AGENT, "inactive", "masked", "masked"), f"{AGENT}.service is inactive, masked",
+         f"sudo systemctl unmask {AGENT}.service && sudo systemctl enable {AGENT}.service"
+         f" && sudo systemctl restart {AGENT}.service"),
+        (unit("neutron-sriov-nic-agent", "inactive", "disabled"), "1 are as they should be", ""),
+        (unit(AGENT, "inactive", "", "not-found"), "1 are as they should be", ""),
+    ],
+)  # fmt: skip
+def test_an_agent_that_is_switched_off_beside_others(units: str, seen: str, mend: str) -> None:
+    beside = unit("neutron-l3-agent", "active")
+    found = look(told(said={"units": said(units + beside)}))
+    [station] = [each for each in found.stations if each.key == "services"]
+    if mend:
+        assert (station.failed, station.seen, station.mend) == (True, seen, mend)
+    else:
+        assert station.ok
+    alone = look(told(said={"units": said(units)}))  # a host that is no network node
+    assert alone.ok, alone.text
+
+
+TBF = {"kind": "tbf", "dev": "ens6", "root": True, "options": {"rate": 12_500_000}}
+HTB = {"kind": "htb", "dev": "ens6", "root": True, "options": {"default": "0x1"}}
+
+
+@pytest.mark.parametrize(
+    ("qdisc", "classes", "ok", "seen"),
+    [
+        ({"kind": "fq_codel", "dev": "ens6"}, "", True, "fq_codel"),
+        ({"kind": "netem", "dev": "ens6"}, "", False, "netem"),
+        (TBF, "", None, "cannot be judged: tbf at 100000000 bit/s"),
+        ({**TBF, "options": {"rate": 1000}}, "", False, "tbf at 8000 bit/s"),
+        (HTB, "class htb 1:1 root prio 0 rate 8Kbit ceil 1Gbit", False, "htb at 8000 bit/s"),
+        (HTB, "class htb 1:1 root prio 0 rate 1Gbit ceil 1Gbit", None,
+         "cannot be judged: htb at 1000000000 bit/s"),
+        ({**HTB, "kind": "new"}, "", None, "cannot be judged: new"),
+    ],
+)  # fmt: skip
+def test_a_queue(qdisc: dict[str, Any], classes: str, ok: bool | None, seen: str) -> None:
+    found = look(told(said={"|qdisc": said([qdisc]), "|class|ens6": said(classes)}))
+    [station] = [each for each in found.stations if each.key == "nic-queue"]
+    assert (station.ok, station.seen) == (ok, seen)
+    assert ("ens6" in found.headline) is (ok is not True)
+
+
+@pytest.mark.parametrize(
+    ("route", "ok"),
+    [
+        ({"dst": "10.8.0.0/16", "gateway": "10.9.0.7", "dev": "qr-x"}, None),
+        ({"type": "blackhole", "dst": "10.0.0.0/8"}, None),
+        ({"type": "unreachable", "dst": "64.0.0.0/2"}, False),
+        ({"dst": "10.9.0.0/24", "dev": "qr-x", "protocol": "kernel"}, True),
+    ],
+)
+def test_a_route_besides(route: dict[str, Any], ok: bool | None) -> None:
+    facts = told()
+    ways = json.loads(facts["said"][f"{ROUTER}|routes"]["out"])
+    facts["said"][f"{ROUTER}|routes"] = said([*ways, route])
+    found = look(facts)
+    words = [each.ok for each in found.stations if each.key == "policy"]
+    assert words == ([True] if ok else [True, ok])
+
+
+def test_a_rule_that_cannot_be_judged_is_no_finding_and_not_healthy_either() -> None:
+    saved = (
+        "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o qg-x -j MASQUERADE\nCOMMIT\n*filter\n"
+        ":FORWARD ACCEPT [0:0]\n-A FORWARD -m set --match-set bad src -j DROP\nCOMMIT\n"
+    )
+    found = look(told(said={f"{ROUTER}|iptables": said(saved)}))
+    assert found.ok
+    assert "only real packets can judge" in found.headline
+    [station] = [each for each in found.stations if each.key == "filter" and each.ok is None]
+    assert "--match-set bad" in station.seen
+
+
 @pytest.mark.parametrize(
     ("key", "mend", "changes"),
     [
