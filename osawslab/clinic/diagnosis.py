@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from osawslab.clinic import account as accounts
@@ -21,6 +22,11 @@ from osawslab.errors import LabError
 Books = Callable[[str, str, list[str], str], Account]
 # Connects to an address and port from here: what it said first. Raises OSError.
 Connect = Callable[[str, int], str]
+
+
+# A security group sees these of a caller that comes by a VPN or another instance.
+INSIDE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8",
+                                "169.254.0.0/16", "100.64.0.0/10")))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ def diagnose(case: Case) -> Diagnosis:
     except LabError as error:
         return _unreached(case, error, began)
     seen = Seen(told)
+    case = replace(case, caller=case.caller or outer(told.get("client", "")))
     about = told["metadata"]
     macs = sorted({port.permanent or port.mac for port in seen.host.values() if seen.real(port)})
     books = case.books(
@@ -56,6 +63,15 @@ def diagnose(case: Case) -> Diagnosis:
     )
     stations = explained(walked(case, seen, books))
     return Diagnosis(case.where, stations, time.monotonic() - began)
+
+
+def outer(client: str) -> str:
+    """Give the address that an SSH server named, where it is one of the internet; else ""."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return ""
+    return "" if address.version == 6 or any(address in net for net in INSIDE) else str(address)
 
 
 def walked(case: Case, seen: Seen, books: Account) -> Iterator[Station]:
@@ -91,16 +107,13 @@ def namespaces(walk: Walk) -> Iterator[Station]:
     if metadata and not walk.account.nics:
         yield unseen("registered", "what AWS has registered", "MACs and addresses of the ENIs",
                      f"could not look: the metadata service says {metadata}")  # fmt: skip
+    left = [each for each in walk.seen.told["netns"] if each not in walk.seen.told["spaces"]]
+    if left:
+        yield unseen("namespace", "other namespaces", expected,
+                     f"could not look: {len(left)} too many, {', '.join(left[:3])}, …",
+                     (said,))  # fmt: skip
     if walk.router is None:
-        root = walk.seen.told["root"]
-        seen = f"none of {len(walk.seen.told['netns'])} namespaces"
-        systemd = walk.seen.told["systemd"]
-        if root or not walk.seen.told["netns"]:
-            yield Station("namespace", "the router's namespace", expected, seen, False, (said,),
-                          "sudo systemctl restart neutron-l3-agent" if systemd else "")  # fmt: skip
-        else:
-            yield unseen("namespace", "the router's namespace", expected,
-                         "could not look: not root", (said,))  # fmt: skip
+        yield no_router(walk, expected, said)
         return
     asked = walk.seen.said(f"{walk.space}|links")
     if asked.why_not:
@@ -108,6 +121,23 @@ def namespaces(walk: Walk) -> Iterator[Station]:
                      f"could not look: {asked.why_not}", (asked,))  # fmt: skip
     else:
         yield Station("namespace", f"the router {walk.space}", expected, "there", True, (asked,))
+
+
+def no_router(walk: Walk, expected: str, said: Said) -> Station:
+    """Say that there is no router, or why none is seen."""
+    told, what = walk.seen.told, "the router's namespace"
+    ovn = any(each.startswith("ovnmeta-") for each in told["netns"])
+    if ovn or services.loaded(walk, "ovn-controller"):
+        return unseen("namespace", what, expected, "could not look: OVN routes by flows of its"
+                      " bridge, without a namespace; what it does is not read here",
+                      (walk.seen.said("units"), said))  # fmt: skip
+    if not told["root"] and told["netns"]:
+        return unseen("namespace", what, expected, "could not look: not root", (said,))
+    agent = told["systemd"] and (
+        services.loaded(walk, "neutron-l3-agent") or not services.units(walk)
+    )
+    return Station("namespace", what, expected, f"none of {len(told['netns'])} namespaces", False,
+                   (said,), "sudo systemctl restart neutron-l3-agent" if agent else "")  # fmt: skip
 
 
 def from_here(case: Case, walk: Walk, failed: bool) -> Iterator[Station]:
@@ -134,10 +164,11 @@ def from_here(case: Case, walk: Walk, failed: bool) -> Iterator[Station]:
         inside = any(
             each.status == 0 for _, each in walk.tried("server")
         )  # what answers the router, and not us
-        if said.status and inside and not case.ours:
+        known = case.caller and not walk.account.why and not walk.account.refused
+        if said.status and inside and not case.ours and not known:
             yield unseen(
                 "outside", what, expected,
-                f"{said.err}; whether the security group lets us in is not known", (said,),
+                f"{said.err}; whether AWS's rules let us in is not known", (said,),
             )  # fmt: skip
         else:
             yield Station("outside", what, expected, said.out or said.err or "connected",

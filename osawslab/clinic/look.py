@@ -15,6 +15,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -255,6 +256,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "root": os.geteuid() == 0,
         "user": os.environ.get("USER", "") or str(os.geteuid()),
+        "client": "".join("".join(sys.argv[1:2]).split()[:1]),
         "programs": {name: shutil.which(name) or "" for name in TOOLS},
         "system": next((line[13:-1] for line in read("/etc/os-release").splitlines()
                         if line.startswith("PRETTY_NAME=")), "unknown"),

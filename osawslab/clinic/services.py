@@ -17,12 +17,7 @@ REST = re.compile(r"(neutron|nova)-.*\.service")
 def stations(walk: Walk) -> Iterator[Station]:
     """Look whether what is enabled runs, and whether an agent was switched off beside others."""
     said = walk.seen.said("units")
-    if said.status == 127 or not said.out.strip():
-        return
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-              for block in said.out.split("\n\n")]  # fmt: skip
-    units = {each["Id"]: each for each in blocks if "Id" in each}
-    found = [each for each in units.values() if each.get("LoadState") in ("loaded", "masked")]
+    found = [each for each in units(walk).values() if each.get("LoadState") in ("loaded", "masked")]
     beside = any(REST.fullmatch(each["Id"]) and each.get("ActiveState") == "active"
                  for each in found)  # fmt: skip
     bad = [each for each in found if wrong(each, beside)]
@@ -41,6 +36,20 @@ def stations(walk: Walk) -> Iterator[Station]:
         or f"{len(found)} are as they should be", not bad, (said,),
         " && ".join([*mends, f"sudo systemctl restart {names}"]),
     )  # fmt: skip
+
+
+def units(walk: Walk) -> dict[str, Mapping[str, str]]:
+    """Read what systemd says of the units that were asked for, by name."""
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        for block in walk.seen.said("units").out.split("\n\n")
+    ]
+    return {each["Id"]: each for each in blocks if "Id" in each}
+
+
+def loaded(walk: Walk, name: str) -> bool:
+    """Say whether a unit is installed."""
+    return units(walk).get(f"{name}.service", {}).get("LoadState") == "loaded"
 
 
 def wrong(unit: Mapping[str, str], beside: bool) -> bool:

@@ -157,6 +157,9 @@ class Diagnosis:
         unseen = list(dict.fromkeys(each.what for each in self.stations if each.ok is None))
         named = ", ".join(unseen[-NAMED:]) + (", …" if len(unseen) > NAMED else "")
         left = f"; {len(unseen)} not looked at: {named}" if unseen else ""
+        deaf = [each for each in self.stations if each.key == "outside" and each.ok is None]
+        if self.cause is None and deaf:
+            return f"{self.where}: no cause was found, and not so: {deaf[0].what}: {deaf[0].seen}"
         if self.cause is None:
             return f"{self.where}: nothing is wrong at {len(self.stations)} stations{left}"
         return f"{self.where}: the cause is {self.cause.what}: {self.cause.seen}"

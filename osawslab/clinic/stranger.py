@@ -20,9 +20,11 @@ from osawslab.errors import BadSetting, CannotReach, LabError, LabTimeout, Missi
 
 SECONDS = 30  # for all of the look; it takes about one
 CONNECT_SECONDS = 2.0
-RUN = (  # as root where that is allowed; the program comes on standard input
-    'if [ "$(id -u)" = 0 ]; then exec python3 -; '
-    "elif sudo -n true 2>/dev/null; then exec sudo -n python3 -; else exec python3 -; fi"
+# As root where that is allowed; the program comes on standard input, and sudo takes the
+# environment away that says who has come.
+RUN = (
+    'set -- python3 - "$SSH_CONNECTION"; '
+    'if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then set -- sudo -n "$@"; fi; exec "$@"'
 )
 
 

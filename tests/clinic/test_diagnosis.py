@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from osawslab import Lab, access
+from osawslab import Lab, access, confusion
 from osawslab.clinic import stranger
 from osawslab.clinic.station import Diagnosis
 from osawslab.cloud import handbuilt
@@ -147,6 +147,14 @@ def shut(port: int) -> Callable[[Any, Any], None]:
     return close
 
 
+def narrowed(ec2: Any, facts: Any) -> None:
+    """Let in only others to the published port."""
+    shut(522)(ec2, facts)
+    other = {"IpProtocol": "tcp", "FromPort": 522, "ToPort": 522,
+             "IpRanges": [{"CidrIp": "192.0.2.0/24"}]}  # fmt: skip
+    ec2.authorize_security_group_ingress(GroupId=facts.group["GroupId"], IpPermissions=[other])
+
+
 def no_way_out(ec2: Any, facts: Any) -> None:
     group = facts.group
     ec2.revoke_security_group_egress(
@@ -257,6 +265,14 @@ def test_a_strangers_host(switched: Lab, tmp_path: Path, monkeypatch: pytest.Mon
     assert found.cause is not None
     assert found.cause.key == "eip", found.text
     typed(switched, found.cause.mend)
+    narrowed(site.ec2, facts)
+    found = stranger.run("box", config=config)
+    assert found.cause is not None
+    assert found.cause.key == "group", found.text
+    assert f"not let in from {confusion.HERE}" in found.cause.seen
+    shut(522)(site.ec2, site.read_ec2())
+    typed(switched, found.cause.mend)
+    site.forget()
     (tmp_path / "known").write_text("")
     found = stranger.run("box", config=config)
     assert found.cause is not None

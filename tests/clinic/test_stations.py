@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stranger import ENI, MAC, ROUTER, link, look, said, told
+from stranger import ANSWERED, ENI, MAC, ROUTER, link, look, said, several, told
 
 from osawslab.clinic import outside
 from osawslab.clinic.account import Account
@@ -205,6 +205,75 @@ def test_no_name_of_a_host_is_more_than_a_name_in_a_command(
 def test_what_cannot_be_looked_at_is_said(key: str, changes: dict[str, Any]) -> None:
     found = look(told(**changes))
     assert [each for each in found.stations if each.key == key and each.ok is None], found.text
+
+
+def test_what_is_no_router_s_host_is_not_called_broken() -> None:
+    none = {"netns": ["ovnmeta-1"], "spaces": ["", "ovnmeta-1"]}
+    for changes in (
+        none,
+        {"netns": [], "spaces": [""], "said": {"units": said(unit("ovn-controller", "active"))}},
+    ):
+        found = look(told(**changes))
+        [station] = [each for each in found.stations if each.key == "namespace"]
+        assert station.ok is None
+        assert "OVN" in station.seen
+    other = {"units": said(unit("nova-compute", "active"))}
+    found = look(told(netns=[], spaces=[""], said=other))
+    assert found.cause is not None
+    assert (found.cause.key, found.cause.mend) == ("namespace", "")  # there is no such agent
+
+
+def test_what_is_too_much_to_look_into_is_said() -> None:
+    found = look(told(netns=[ROUTER, *(f"qrouter-{at}" for at in range(2, 30))]))
+    [station] = [each for each in found.stations if each.key == "namespace" and each.ok is None]
+    assert station.seen.startswith("could not look: 28 too many, qrouter-2")
+    assert "other namespaces" in found.headline
+
+
+PUBLISHED = "-A PREROUTING -d 10.0.2.9/32 -p tcp --dport 522 -j DNAT --to-destination 10.9.0.5:22\n"
+
+
+def lets(source: str) -> dict[str, Any]:
+    """Build the books of an account whose group lets a source in."""
+    every = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    tcp = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 522, "IpRanges": [{"CidrIp": source}]}
+    eni = {
+        "NetworkInterfaceId": "eni-2", "MacAddress": MAC, "SubnetId": "subnet-2", "VpcId": "vpc-1",
+        "Attachment": {"DeviceIndex": 1}, "Status": "in-use", "Groups": [{"GroupId": "sg-1"}],
+        "PrivateIpAddresses": [{"PrivateIpAddress": "10.0.2.9",
+                                "Association": {"PublicIp": "192.0.2.1"}}],
+    }  # fmt: skip
+    group = {"GroupId": "sg-1", "IpPermissions": [tcp], "IpPermissionsEgress": [every]}
+    subnet = {"SubnetId": "subnet-2", "CidrBlock": "10.0.2.0/24"}
+    return {"enis": (eni,), "groups": (group,), "subnets": (subnet,)}
+
+
+@pytest.mark.parametrize(
+    ("client", "source", "known", "keys"),
+    [
+        ("192.0.2.77 5 22", "0.0.0.0/0", True, ["outside"]),
+        ("192.0.2.77 5 22", "192.0.2.0/25", True, ["outside"]),
+        ("192.0.2.77 5 22", "198.51.100.0/24", True, ["group"]),
+        ("10.7.0.1 5 22", "198.51.100.0/24", True, []),  # who comes by a VPN is not judged
+        ("192.0.2.77 5 22", "", False, []),
+    ],
+)
+def test_who_comes_from_elsewhere_is_let_in_or_not(
+    client: str, source: str, known: bool, keys: list[str]
+) -> None:
+    def dead(*_: Any) -> str:
+        raise TimeoutError("timed out")
+
+    facts = several("10.0.2.9/24", saved=PUBLISHED)
+    facts["client"] = client.split()[0]
+    facts["said"][f"{ROUTER}|guest|10.9.0.5"] = ANSWERED
+    facts["said"][f"{ROUTER}|server|10.9.0.5|22"] = said("SSH-2.0-x")
+    account = books(**lets(source)) if known else Account()
+    found = diagnose(Case("host", lambda *_: facts, lambda *_: account, dead))
+    assert [each.key for each in found.findings] == keys, found.text
+    if not keys:
+        assert "192.0.2.1:522 answers from here" in found.headline
+        assert "nothing is wrong" not in found.headline
 
 
 def test_every_gateway_of_every_router_is_walked() -> None:
