@@ -11,9 +11,10 @@ from typing import Any
 
 from osawslab.clinic import drops
 from osawslab.clinic.drops import command
+from osawslab.clinic.evidence import heard
 from osawslab.clinic.firewall import Firewall, Outcome, Packet, Rule, typed
 from osawslab.clinic.journeys import FAR, KINDS, POSTROUTING, PREROUTING, guest_of
-from osawslab.clinic.seen import Name, Port, Said
+from osawslab.clinic.seen import Name, Port
 from osawslab.clinic.station import Station, unseen
 from osawslab.clinic.walk import Walk, received
 
@@ -247,7 +248,5 @@ def pings(walk: Walk, gate: Port) -> Iterator[Station]:
                 seen += f"{row[4]} left {name} with MAC {row[2]} and address {row[5]}, nothing came"
             else:
                 seen += f"nothing of it left {name or 'the host'}"
-        heard = Said(f"sudo tcpdump -n -e -i {name} 'arp or icmp'", 0,
-                     "\n".join(" ".join(row) for row in rows), "")  # fmt: skip
         yield Station("ping", f"the internet answers the router ({FAR})", "answered", seen,
-                      walk.pings, (said, heard), "")  # fmt: skip
+                      walk.pings, (said, heard(walk, walk.nic)))  # fmt: skip

@@ -11,7 +11,6 @@ from osawslab.clinic.seen import Said
 from osawslab.report import Table
 
 NAMED = 3  # stations that nobody could look at, in the headline: the inmost
-OUTPUT = 1500  # characters of an answer that are kept as evidence
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Station:
             "station": self.key, "what": self.what, "expected": self.expected, "seen": self.seen,
             "ok": self.ok, "mend": self.mend, "because": list(self.causes),
             "evidence": [
-                {"command": each.command, "output": (each.out or each.err)[:OUTPUT]}
+                {"command": each.command, "output": each.out or each.err}
                 for each in self.evidence
             ],
         }  # fmt: skip

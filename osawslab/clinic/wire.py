@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from osawslab.clinic.evidence import heard, registered
 from osawslab.clinic.meddlers import meddlers, others
 from osawslab.clinic.queues import queue
 from osawslab.clinic.seen import Port, Said
@@ -165,7 +166,7 @@ def gateway(walk: Walk) -> Iterator[Station]:
                     f" --private-ip-addresses {own}")  # fmt: skip
         yield Station("registered", f"{name}'s address is registered",
                       f"one of {', '.join(eni.addresses)} ({eni.id})", own, ok,
-                      (links, meta(walk)), mend)  # fmt: skip
+                      (links, registered(walk)), mend)  # fmt: skip
     yield from pair(walk, gate, links)
 
 
@@ -185,15 +186,6 @@ def home(walk: Walk, port: Port) -> str:
     if walk.eni and walk.eni.router:
         words.append(f"{enter} route replace default via {walk.eni.router} dev {port.name}")
     return " && ".join(words)
-
-
-def meta(walk: Walk) -> Said:
-    """Give as evidence what AWS says of the ENI."""
-    eni = walk.eni
-    if eni is None:
-        return Said("", 127, "", "not known")
-    url = "http://169.254.169.254/latest/meta-data/network/interfaces/macs/"
-    return Said(f"curl {url}{eni.mac}/local-ipv4s", 0, " ".join(eni.addresses), "")
 
 
 def pair(walk: Walk, gate: Port, links: Said) -> Iterator[Station]:
@@ -222,7 +214,7 @@ def pair(walk: Walk, gate: Port, links: Said) -> Iterator[Station]:
         seen += f"; {left[0]}"
     yield Station(
         "gateway-mac", f"{name}'s MAC", f"{mac}, {expected}", seen, ok,
-        (links, meta(walk), heard(walk)), mend,
+        (links, registered(walk), heard(walk, port)), mend,
     )  # fmt: skip
     if gate.mac != mac:
         return
@@ -249,13 +241,6 @@ def pair(walk: Walk, gate: Port, links: Said) -> Iterator[Station]:
 def spare(port: Port) -> str:
     """Give another MAC, locally administered, that follows from the interface's own."""
     return "06:" + port.mac[3:9] + f"{(port.index * 37) % 256:02x}" + port.mac[11:]
-
-
-def heard(walk: Walk) -> Said:
-    """Give as evidence what was heard on the NIC."""
-    name = walk.nic.name if walk.nic else ""
-    rows = [" ".join(row) for row in walk.seen.told["heard"] if row[0] == name]
-    return Said(f"sudo tcpdump -n -e -i {name} 'arp or icmp'", 0, "\n".join(rows), "")
 
 
 def plugged(walk: Walk) -> Iterator[Station]:

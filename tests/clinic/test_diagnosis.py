@@ -255,6 +255,8 @@ def test_a_strangers_host(switched: Lab, tmp_path: Path, monkeypatch: pytest.Mon
     assert found.cause is not None
     assert found.cause.key == "gateway-mac"
     assert facts.registered_mac in found.cause.mend
+    [asked] = [each for each in found.cause.evidence if each.command.startswith("curl ")]
+    assert switched.host().plain(asked.command).split() == asked.out.split()
     typed(switched, found.cause.mend)
     region = local.find("clinic")
     assert region is not None

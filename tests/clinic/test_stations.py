@@ -14,7 +14,7 @@ import pytest
 from stranger import ANSWERED, ENI, MAC, ROUTER, link, look, said, several, told
 
 from osawslab.clinic import outside
-from osawslab.clinic.account import Account
+from osawslab.clinic.account import Account, short
 from osawslab.clinic.diagnosis import Case, diagnose, nobody
 from osawslab.clinic.source import source
 from osawslab.clinic.station import BECAUSE, ORDER, Diagnosis, Station, explained
@@ -349,6 +349,24 @@ def test_a_station_of_awss(key: str, mend: str, account: Account) -> None:
     found = Diagnosis("host", explained(seen))
     assert found.cause is not None
     assert (found.cause.key, found.cause.mend) == (key, mend), found.text
+
+
+def test_evidence_is_whole_and_json_where_the_tool_says_json() -> None:
+    facts = told(heard=[["ens6", "out", MAC, "ff:ff:ff:ff:ff:ff", "arp who-has", "a", "b"]])
+    links = json.loads(facts["said"]["|links"]["out"])
+    many = [link(f"dummy{at}", "02:00:00:00:01:00", kind="dummy") for at in range(50)]
+    facts["said"]["|links"] = said(many + links)
+    found = look(facts).data["stations"]
+    evidence = {key: [each["evidence"] for each in found if each["station"] == key]
+                for key in ("nic-up", "ping", "gateway-mac")}  # fmt: skip
+    assert len(json.loads(evidence["nic-up"][0][0]["output"])) == 54
+    heard = json.loads(evidence["ping"][0][1]["output"])
+    assert heard[0]["what"] == "arp who-has"
+    commands = [each["command"] for rows in evidence.values() for row in rows for each in row]
+    assert not any("tcpdump" in each for each in commands)
+    assert "X-aws-ec2-metadata-token: " in evidence["gateway-mac"][0][1]["command"]
+    big = [{"RouteTableId": f"rtb-{at}"} for at in range(500)]
+    assert len(json.loads(short(big))) == 500
 
 
 def test_a_refused_call_is_a_station_that_was_not_looked_at() -> None:
