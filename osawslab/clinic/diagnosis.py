@@ -16,7 +16,7 @@ from osawslab.clinic.seen import Said, Seen
 from osawslab.clinic.source import source
 from osawslab.clinic.station import Diagnosis, Station, explained, unseen
 from osawslab.clinic.walk import Walk
-from osawslab.errors import LabError
+from osawslab.errors import BadSetting, LabError
 
 # Asks EC2 about an instance: id, public address, MACs of its NICs, region.
 Books = Callable[[str, str, list[str], str], Account]
@@ -48,7 +48,10 @@ class Case:
 
 
 def diagnose(case: Case) -> Diagnosis:
-    """Look at a host and at AWS's books, and say what is wrong."""
+    """Look at a host and at AWS's books, and say what is wrong.
+
+    Raises BadSetting where the host has no interface of the name that the caller gave.
+    """
     began = time.monotonic()
     try:
         told = case.look(source(), {"outside": FAR})
@@ -56,6 +59,11 @@ def diagnose(case: Case) -> Diagnosis:
         return _unreached(case, error, began)
     seen = Seen(told)
     case = replace(case, caller=case.caller or outer(told.get("client", "")))
+    if case.named and seen.host and case.named not in seen.host:
+        raise BadSetting(
+            f"{case.where} has no interface {case.named}", seen=", ".join(seen.host),
+            next="--provider-nic with one of these, or without",
+        )  # fmt: skip
     about = told["metadata"]
     macs = sorted({port.permanent or port.mac for port in seen.host.values() if seen.real(port)})
     books = case.books(

@@ -65,7 +65,7 @@ class Host:
         shown = f"ssh {self.destination} true"
         if done.returncode == 255:
             raise CannotReach(f"{self.destination} does not let us in", seen=said, next=shown)
-        if done.returncode == 127:
+        if done.returncode == 127 or "python3: command not found" in said:  # the shell, or sudo
             raise MissingTool(
                 f"{self.destination} has no python3, which the look is written in", seen=said,
                 next=f"ssh {self.destination} sudo apt-get install -y python3-minimal",
@@ -79,9 +79,12 @@ class Host:
 
     def address(self) -> str:
         """Say which IPv4 address that is, as OpenSSH would reach it; "" where nobody knows."""
-        done = subprocess.run(
-            self.words("-G"), capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                self.words("-G"), capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+        except (FileNotFoundError, subprocess.TimeoutExpired):  # the look says that
+            return ""
         names = [line[9:] for line in done.stdout.splitlines() if line.startswith("hostname ")]
         try:
             return socket.gethostbyname(names[0]) if names else ""
