@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 from osawslab.clinic import account as accounts
-from osawslab.clinic import inward, outside, router, servers, services, tenant, wire
+from osawslab.clinic import inward, outside, published, router, servers, services, tenant, wire
 from osawslab.clinic.account import Account
+from osawslab.clinic.case import Books, Case
 from osawslab.clinic.journeys import FAR
 from osawslab.clinic.seen import Said, Seen
 from osawslab.clinic.source import source
@@ -18,33 +18,9 @@ from osawslab.clinic.station import Diagnosis, Station, explained, unseen
 from osawslab.clinic.walk import Walk
 from osawslab.errors import BadSetting, LabError
 
-# Asks EC2 about an instance: id, public address, MACs of its NICs, region.
-Books = Callable[[str, str, list[str], str], Account]
-# Connects to an address and port from here: what it said first. Raises OSError.
-Connect = Callable[[str, int], str]
-
-
 # A security group sees these of a caller that comes by a VPN or another instance.
 INSIDE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8",
                                 "169.254.0.0/16", "100.64.0.0/10")))  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    """Whose host it is, and the ways to it.
-
-    `look` runs the program on the host and gives what it printed; it raises LabError.
-    """
-
-    where: str
-    look: Callable[[str, dict[str, Any]], Any]
-    books: Books
-    connect: Connect
-    public: str = ""  # the address that we reach it at
-    instance: str = ""
-    named: str = ""  # the provider NIC, where the caller has named it
-    caller: str = ""  # where we come from, for a security group; "" where nobody knows
-    ours: bool = False  # our own lab: its group lets us in
 
 
 def diagnose(case: Case) -> Diagnosis:
@@ -102,7 +78,7 @@ def walked(case: Case, seen: Seen, books: Account) -> Iterator[Station]:
         for each in found:
             if not at or each.key not in ("root", "openvswitch", "instance", "igw"):
                 yield each
-        yield from from_here(case, walk, any(each.failed for each in found))
+        yield from published.stations(case, walk, any(each.failed for each in found))
     yield from services.stations(last[0])
     yield from namespaces(last[0])
 
@@ -146,41 +122,6 @@ def no_router(walk: Walk, expected: str, said: Said) -> Station:
     )
     return Station("namespace", what, expected, f"none of {len(told['netns'])} namespaces", False,
                    (said,), "sudo systemctl restart neutron-l3-agent" if agent else "")  # fmt: skip
-
-
-def from_here(case: Case, walk: Walk, failed: bool) -> Iterator[Station]:
-    """Try what is published, from where we are."""
-    if not walk.eni or not walk.gate:
-        return
-    tries = {
-        (public, int(rule.value("--dport"))): None
-        for rule in walk.firewall.every("DNAT")
-        if rule.value("--dport").isdigit() and rule.value("-p") == "tcp"
-        for public, own in walk.eni.leads.items()
-        if own == (rule.value("-d").partition("/")[0] or walk.gate.own)
-    }
-    for public, port in list(tries)[:3]:
-        command = f"nc -w 2 {public} {port}"
-        what, expected = f"{public}:{port} answers from here", "a connection"
-        if failed:
-            yield unseen("outside", what, expected, "not tried: a station before it fails")
-            continue
-        try:
-            said = Said(command, 0, case.connect(public, port), "")
-        except OSError as error:
-            said = Said(command, 1, "", str(error) or type(error).__name__)
-        inside = any(
-            each.status == 0 for _, each in walk.tried("server")
-        )  # what answers the router, and not us
-        known = case.caller and not walk.account.why and not walk.account.refused
-        if said.status and inside and not case.ours and not known:
-            yield unseen(
-                "outside", what, expected,
-                f"{said.err}; whether AWS's rules let us in is not known", (said,),
-            )  # fmt: skip
-        else:
-            yield Station("outside", what, expected, said.out or said.err or "connected",
-                          not said.status, (said,))  # fmt: skip
 
 
 def _unreached(case: Case, error: LabError, began: float) -> Diagnosis:

@@ -31,6 +31,11 @@ def registered(walk: Walk) -> Said:
 def heard(walk: Walk, port: Port | None) -> Said:
     """Give the ARP and ICMP that the look itself heard on a NIC while it tried."""
     name = port.name if port else ""
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in walk.seen.told["heard"]
-            if row[0] == name]  # fmt: skip
-    return Said(f"the look's own packet socket on {name}: ARP and ICMP", 0, json.dumps(rows), "")
+    rows = [row for row in walk.seen.told["heard"] if row[0] == name]
+    return packets(rows, name, "ARP and ICMP")
+
+
+def packets(rows: list[list[str]], name: str, kind: str) -> Said:
+    """Give frames that were heard, as JSON."""
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    return Said(f"the look's own packet socket on {name}: {kind}", 0, json.dumps(found), "")

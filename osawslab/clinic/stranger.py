@@ -14,7 +14,8 @@ from typing import Any
 
 from osawslab.clinic import account
 from osawslab.clinic.account import Account
-from osawslab.clinic.diagnosis import Case, diagnose
+from osawslab.clinic.case import Case
+from osawslab.clinic.diagnosis import diagnose
 from osawslab.clinic.station import Diagnosis
 from osawslab.errors import BadSetting, CannotReach, LabError, LabTimeout, MissingTool, StepFailed
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from osawslab import Lab, access, confusion
 from osawslab.clinic import stranger
+from osawslab.clinic.source import listening
 from osawslab.clinic.station import Diagnosis
 from osawslab.cloud import handbuilt
 from osawslab.keys import key_file
@@ -279,3 +281,17 @@ def test_a_strangers_host(switched: Lab, tmp_path: Path, monkeypatch: pytest.Mon
     found = stranger.run("box", config=config)
     assert found.cause is not None
     assert found.cause.key == "root"
+
+
+def test_who_knocks_is_heard_on_the_nic(switched: Lab) -> None:
+    site = switched._site()
+    address = site.read_ec2().eip("provider")
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(switched.host().script, listening(), seconds=3)
+        while not heard.done():
+            made = site.target.open_socket(address, 522, 2.0)
+            assert made is not None
+            made.close()
+            wait([heard], 0.5)  # a server lets in only so many that do not log in
+    rows = {(row[0], row[1], row[4], "172.16.20.101" in row[5:]) for row in heard.result()}
+    assert {("eth1", "in", "tcp syn 522", True), ("eth1", "out", "tcp syn-ack 522", True)} <= rows

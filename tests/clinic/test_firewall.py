@@ -70,3 +70,13 @@ def test_a_frame_is_told() -> None:
         "10.0.2.9",
         "10.0.2.1",
     ]
+
+
+def test_who_knocks_is_told() -> None:
+    head = bytes.fromhex("020000000005020000000001" "0800" "46" + 8 * "00" + "06" + 4 * "00"
+                         )[:24] + bytes.fromhex("0000")  # fmt: skip
+    addresses = bytes.fromhex("c000024d0a000209" + 8 * "0")  # and an option
+    asks = bytes.fromhex("c350020a" + 16 * "0" + "5002")
+    assert hear.told(head + addresses + asks)[2:] == ["tcp syn 522", "192.0.2.77", "10.0.2.9"]
+    answers = bytes.fromhex("020ac350" + 16 * "0" + "5012")
+    assert hear.told(head + addresses + answers)[2] == "tcp syn-ack 522"

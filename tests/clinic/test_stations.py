@@ -15,7 +15,8 @@ from stranger import ANSWERED, ENI, MAC, ROUTER, link, look, said, several, told
 
 from osawslab.clinic import outside
 from osawslab.clinic.account import Account, short
-from osawslab.clinic.diagnosis import Case, diagnose, nobody
+from osawslab.clinic.case import Case
+from osawslab.clinic.diagnosis import diagnose, nobody
 from osawslab.clinic.source import source
 from osawslab.clinic.station import BECAUSE, ORDER, Diagnosis, Station, explained
 from osawslab.errors import CannotReach
@@ -248,32 +249,46 @@ def lets(source: str) -> dict[str, Any]:
     return {"enis": (eni,), "groups": (group,), "subnets": (subnet,)}
 
 
+CAME = ["ens6", "in", "02:00:00:00:00:01", MAC, "tcp syn 522", "192.0.2.77", "10.0.2.9"]
+LEFT = ["ens6", "out", MAC, "02:00:00:00:00:01", "tcp syn-ack 522", "10.0.2.9", "192.0.2.77"]
+OTHERS = [["ens5", *CAME[1:]], [*CAME[:4], "tcp syn 22", *CAME[5:]]]
+
+
 @pytest.mark.parametrize(
-    ("client", "source", "known", "keys"),
+    ("client", "source", "heard", "keys", "seen"),
     [
-        ("192.0.2.77 5 22", "0.0.0.0/0", True, ["outside"]),
-        ("192.0.2.77 5 22", "192.0.2.0/25", True, ["outside"]),
-        ("192.0.2.77 5 22", "198.51.100.0/24", True, ["group"]),
-        ("10.7.0.1 5 22", "198.51.100.0/24", True, []),  # who comes by a VPN is not judged
-        ("192.0.2.77 5 22", "", False, []),
+        ("192.0.2.77", "0.0.0.0/0", [], ["outside"], "nothing of it came to ens6"),
+        ("192.0.2.77", "192.0.2.0/25", [], ["outside"], "nothing of it came to ens6"),
+        ("192.0.2.77", "198.51.100.0/24", [], ["group"], ""),
+        ("10.7.0.1", "198.51.100.0/24", [], [], ""),  # who comes by a VPN is not judged
+        ("192.0.2.77", "", OTHERS, [], ""),
+        ("192.0.2.77", "", [*OTHERS, CAME], ["outside"], "and no answer left there"),
+        ("192.0.2.77", "", [CAME, LEFT], ["outside"], "and its answer left there"),
     ],
 )
 def test_who_comes_from_elsewhere_is_let_in_or_not(
-    client: str, source: str, known: bool, keys: list[str]
+    client: str, source: str, heard: list[list[str]], keys: list[str], seen: str
 ) -> None:
     def dead(*_: Any) -> str:
         raise TimeoutError("timed out")
 
     facts = several("10.0.2.9/24", saved=PUBLISHED)
-    facts["client"] = client.split()[0]
+    facts["client"] = client
     facts["said"][f"{ROUTER}|guest|10.9.0.5"] = ANSWERED
     facts["said"][f"{ROUTER}|server|10.9.0.5|22"] = said("SSH-2.0-x")
-    account = books(**lets(source)) if known else Account()
-    found = diagnose(Case("host", lambda *_: facts, lambda *_: account, dead))
+    account = books(**lets(source)) if source else Account()
+
+    def host(program: str, _: Any) -> Any:
+        return facts if "def trials" in program else heard
+
+    found = diagnose(Case("host", host, lambda *_: account, dead))
     assert [each.key for each in found.findings] == keys, found.text
     if not keys:
         assert "192.0.2.1:522 answers from here" in found.headline
         assert "nothing is wrong" not in found.headline
+    elif seen:
+        assert found.cause is not None
+        assert found.cause.seen.endswith(seen)
 
 
 def test_every_gateway_of_every_router_is_walked() -> None:
