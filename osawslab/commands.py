@@ -268,7 +268,7 @@ def doctor(options: Namespace) -> int:
 
 def diagnose(options: Namespace) -> int:
     """Say why a packet does not arrive: on a lab's instance, or on any host."""
-    if options.ssh:
+    if options.ssh is not None:
         from osawslab.clinic import stranger
 
         found = stranger.run(

@@ -44,7 +44,7 @@ def exercise(options: Namespace) -> int:
                     next=f"one of: {', '.join(catalogue.EXERCISES)}",
                 )  # fmt: skip
             begun = lab.exercise(name, options.seed)
-            return answer(options, repr(begun), begun.score.data)
+            return answer(options, repr(begun), _learners(begun))
         return _go_on(options, lab.exercise())
 
 
@@ -58,9 +58,14 @@ def _go_on(options: Namespace, begun: Practice) -> int:
         if level and level not in "123":
             raise BadSetting("a hint's level is 1, 2 or 3", seen=level, next="exercise.hint()")
         text = begun.hint(int(level or 0))
-        return answer(options, text, {"hint": text, **begun.score.data})
+        return answer(options, text, {"hint": text, **_learners(begun)})
     found = begun.check() if options.what == "check" else begun.answer(*options.word)
-    return answer(options, repr(found), {**data(found), **begun.score.data}, bool(found))
+    return answer(options, repr(found), {**data(found), **_learners(begun)}, bool(found))
+
+
+def _learners(begun: Practice) -> dict[str, object]:
+    """Give the score; what a trainer has chosen stays untold."""
+    return {**begun.score.data, "exercise": begun.exercise.called}
 
 
 def everyone(options: Namespace) -> list[Told]:

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from osawslab import Lab
+from osawslab.cloud.handbuilt import names
+from osawslab.keys import key_file
+
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = "import osawslab, osawslab.workbook as w; print(osawslab.__file__, w.source(), sep='\\n')"
 
@@ -33,12 +37,12 @@ def installed(wheel: Path) -> Path:
     return folder
 
 
-def run(installed: Path, *words: str) -> str:
+def run(installed: Path, *words: str, status: int = 0) -> str:
     environ = {**os.environ, "PYTHONPATH": str(installed)}  # before the checkout
     done = subprocess.run(
         [sys.executable, "-P", *words], cwd=installed, env=environ, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout
 
 
@@ -63,7 +67,35 @@ def test_the_tour_runs_from_it(installed: Path, home: Path) -> None:
     program = ("-m", "osawslab.cli")
     try:
         told = json.loads(run(installed, *program, "tour", "--json", "--name", "wheel"))
+        diagnosed(installed, home)
     finally:
         run(installed, *program, "down", "--name", "wheel")
     assert told["ok"] is True
     assert told["proof"]["published"]["hostname"] == "vm1"
+
+
+def diagnosed(installed: Path, home: Path) -> None:
+    """Diagnose the lab's instance as a stranger's host: sound, then with another MAC."""
+    with Lab("wheel") as lab, pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, os.devnull)
+        site = lab._site()
+        facts = site.read_ec2()
+        address = facts.eip("management")
+        (home / "known").write_text(f"{address} {facts.host_key}\n")
+        config = home / "config"
+        config.write_text(
+            f"Host box\n HostName {address}\n User admin\n"
+            f" IdentityFile {key_file(site.target.keys)}\n UserKnownHostsFile {home}/known\n"
+            f" ProxyCommand {site.target.proxy}\n"
+        )
+        words = ("-m", "osawslab.cli", "diagnose", "--ssh", "box", "--ssh-config", str(config))
+        found = json.loads(run(installed, *words, "--json"))
+        assert (found["ok"], found["where"], found["cause"]) == (True, "box", None)
+        called = names("wheel", lab.settings.vm_name)
+        port = f"ip -n {called.router_netns} link set {called.gateway} address"
+        lab.host().run(f"{port} fa:16:3e:00:00:07")
+        found = json.loads(run(installed, *words, "--json", status=1))
+        assert found["cause"]["station"] == "gateway-mac"
+        assert found["cause"]["mend"].startswith(f"sudo {port} {facts.registered_mac}")
+        assert all(each["command"] for each in found["cause"]["evidence"])

@@ -171,4 +171,4 @@ def short(found: Sequence[Any]) -> str:
         for each in found
         if isinstance(each, Mapping)
     ]
-    return json.dumps(kept, default=str)[:4000]
+    return json.dumps(kept, default=str)

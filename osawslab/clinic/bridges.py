@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from osawslab.clinic.firewall import Packet, read
 from osawslab.clinic.seen import Name, Port, Said, Switch
 from osawslab.clinic.station import Station
+from osawslab.clinic.traces import dropper, kind, protocols, reaches
 from osawslab.clinic.walk import Walk, replug
 
 DEAD = 4095  # the VLAN of a port that Neutron's agent has not wired (ovs_neutron_agent.py)
@@ -190,6 +191,8 @@ def flows(walk: Walk, gate: Port, tag: int, near: str, far: str) -> Iterator[Sta
         if to not in reaches(said) and not walk.pings  # rules may rewrite what was not traced
     ]  # fmt: skip
     inner, outer = walk.integration, walk.outer
+    if not lost:
+        lost = protocols(walk, gate, nic)
     mend = ""
     if lost:
         bridge, rule = dropper(lost[0][0].out)
@@ -208,7 +211,7 @@ def flows(walk: Walk, gate: Port, tag: int, near: str, far: str) -> Iterator[Sta
             mend = f"sudo ovs-ofctl --strict del-flows {Name(bridge)} {shlex.quote(rule)}"
         elif "actions=NORMAL" not in texts.get(bridge or outer, "NORMAL"):
             mend = f"sudo ovs-ofctl add-flow {Name(bridge or outer)} 'priority=0,actions=NORMAL'"
-    told = [f"from {begin} no frame comes to {to}" for _, to, begin in lost]
+    told = [f"from {begin} no {kind(said)} comes to {to}" for said, to, begin in lost]
     bridge, rule = dropper(lost[0][0].out) if lost else ("", "")
     if rule:
         told.append(f"dropped at {bridge}: {rule}")
@@ -237,37 +240,6 @@ def unheard(walk: Walk, gate: Port, nic: Port) -> str:
         if row[:2] == [nic.name, "in"] and row[4] == "arp is-at" and row[6] == gate.own:
             return f"{row[4]} from {row[5]} for {row[3]}"
     return ""
-
-
-def reaches(said: Said) -> list[str]:
-    """Read off a trace by which ports a frame leaves without a VLAN tag."""
-    lines = [line for line in said.out.splitlines() if line.startswith("Datapath actions:")]
-    words = lines[-1].partition(":")[2] if lines else ""
-    found, tagged = [], False
-    for each in re.sub(r"\([^)]*\)", "", words).split(","):
-        word = each.strip()
-        if word in ("push_vlan", "pop_vlan"):
-            tagged = word == "push_vlan"
-        elif not tagged:
-            found.append(word)
-    return found
-
-
-def dropper(trace: str) -> tuple[str, str]:
-    """Read off a trace where it ended: the bridge, and the flow as `ovs-ofctl` writes it."""
-    bridge = rule = kept = ""
-    for line in trace.splitlines():
-        named = re.match(r'bridge\("(.+)"\)', line)
-        matched = re.match(r"\s*\d+\. (?:(.*), )?priority (\d+)", line)
-        if named:
-            bridge = named.group(1)
-        elif matched:
-            rule = f"priority={matched.group(2)}" + (f",{matched[1]}" if matched[1] else "")
-        elif line.strip() == "drop":
-            kept = rule
-        elif "No match" in line:
-            kept = ""
-    return bridge, kept.replace('"', "")
 
 
 def linux(walk: Walk, gate: Port) -> Iterator[Station]:

@@ -3,52 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
 from osawslab.clinic import account as accounts
-from osawslab.clinic import inward, outside, router, servers, tenant, wire
+from osawslab.clinic import inward, outside, published, router, servers, services, tenant, wire
 from osawslab.clinic.account import Account
-from osawslab.clinic.router import FAR
+from osawslab.clinic.case import Books, Case
+from osawslab.clinic.journeys import FAR
 from osawslab.clinic.seen import Said, Seen
 from osawslab.clinic.source import source
 from osawslab.clinic.station import Diagnosis, Station, explained, unseen
 from osawslab.clinic.walk import Walk
-from osawslab.errors import LabError
+from osawslab.errors import BadSetting, LabError
 
-# Asks EC2 about an instance: id, public address, MACs of its NICs, region.
-Books = Callable[[str, str, list[str], str], Account]
-# Connects to an address and port from here: what it said first. Raises OSError.
-Connect = Callable[[str, int], str]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Whose host it is, and the ways to it.
-
-    `look` runs the program on the host and gives what it printed; it raises LabError.
-    """
-
-    where: str
-    look: Callable[[str, dict[str, Any]], Any]
-    books: Books
-    connect: Connect
-    public: str = ""  # the address that we reach it at
-    instance: str = ""
-    named: str = ""  # the provider NIC, where the caller has named it
-    caller: str = ""  # where we come from, for a security group; "" where nobody knows
-    ours: bool = False  # our own lab: its group lets us in
+# A security group sees these of a caller that comes by a VPN or another instance.
+INSIDE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8",
+                                "169.254.0.0/16", "100.64.0.0/10")))  # fmt: skip
 
 
 def diagnose(case: Case) -> Diagnosis:
-    """Look at a host and at AWS's books, and say what is wrong."""
+    """Look at a host and at AWS's books, and say what is wrong.
+
+    Raises BadSetting where the host has no interface of the name that the caller gave.
+    """
     began = time.monotonic()
     try:
         told = case.look(source(), {"outside": FAR})
     except LabError as error:
         return _unreached(case, error, began)
     seen = Seen(told)
+    case = replace(case, caller=case.caller or outer(told.get("client", "")))
+    if case.named and seen.host and case.named not in seen.host:
+        raise BadSetting(
+            f"{case.where} has no interface {case.named}", seen=", ".join(seen.host),
+            next="--provider-nic with one of these, or without",
+        )  # fmt: skip
     about = told["metadata"]
     macs = sorted({port.permanent or port.mac for port in seen.host.values() if seen.real(port)})
     books = case.books(
@@ -56,6 +47,15 @@ def diagnose(case: Case) -> Diagnosis:
     )
     stations = explained(walked(case, seen, books))
     return Diagnosis(case.where, stations, time.monotonic() - began)
+
+
+def outer(client: str) -> str:
+    """Give the address that an SSH server named, where it is one of the internet; else ""."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return ""
+    return "" if address.version == 6 or any(address in net for net in INSIDE) else str(address)
 
 
 def walked(case: Case, seen: Seen, books: Account) -> Iterator[Station]:
@@ -78,8 +78,8 @@ def walked(case: Case, seen: Seen, books: Account) -> Iterator[Station]:
         for each in found:
             if not at or each.key not in ("root", "openvswitch", "instance", "igw"):
                 yield each
-        yield from from_here(case, walk, any(each.failed for each in found))
-    yield from tenant.services(last[0])
+        yield from published.stations(case, walk, any(each.failed for each in found))
+    yield from services.stations(last[0])
     yield from namespaces(last[0])
 
 
@@ -91,16 +91,13 @@ def namespaces(walk: Walk) -> Iterator[Station]:
     if metadata and not walk.account.nics:
         yield unseen("registered", "what AWS has registered", "MACs and addresses of the ENIs",
                      f"could not look: the metadata service says {metadata}")  # fmt: skip
+    left = [each for each in walk.seen.told["netns"] if each not in walk.seen.told["spaces"]]
+    if left:
+        yield unseen("namespace", "other namespaces", expected,
+                     f"could not look: {len(left)} too many, {', '.join(left[:3])}, …",
+                     (said,))  # fmt: skip
     if walk.router is None:
-        root = walk.seen.told["root"]
-        seen = f"none of {len(walk.seen.told['netns'])} namespaces"
-        systemd = walk.seen.told["systemd"]
-        if root or not walk.seen.told["netns"]:
-            yield Station("namespace", "the router's namespace", expected, seen, False, (said,),
-                          "sudo systemctl restart neutron-l3-agent" if systemd else "")  # fmt: skip
-        else:
-            yield unseen("namespace", "the router's namespace", expected,
-                         "could not look: not root", (said,))  # fmt: skip
+        yield no_router(walk, expected, said)
         return
     asked = walk.seen.said(f"{walk.space}|links")
     if asked.why_not:
@@ -110,38 +107,21 @@ def namespaces(walk: Walk) -> Iterator[Station]:
         yield Station("namespace", f"the router {walk.space}", expected, "there", True, (asked,))
 
 
-def from_here(case: Case, walk: Walk, failed: bool) -> Iterator[Station]:
-    """Try what is published, from where we are."""
-    if not walk.eni or not walk.gate:
-        return
-    tries = {
-        (public, int(rule.value("--dport"))): None
-        for rule in walk.firewall.every("DNAT")
-        if rule.value("--dport").isdigit() and rule.value("-p") == "tcp"
-        for public, own in walk.eni.leads.items()
-        if own == (rule.value("-d").partition("/")[0] or walk.gate.own)
-    }
-    for public, port in list(tries)[:3]:
-        command = f"nc -w 2 {public} {port}"
-        what, expected = f"{public}:{port} answers from here", "a connection"
-        if failed:
-            yield unseen("outside", what, expected, "not tried: a station before it fails")
-            continue
-        try:
-            said = Said(command, 0, case.connect(public, port), "")
-        except OSError as error:
-            said = Said(command, 1, "", str(error) or type(error).__name__)
-        inside = any(
-            each.status == 0 for _, each in walk.tried("server")
-        )  # what answers the router, and not us
-        if said.status and inside and not case.ours:
-            yield unseen(
-                "outside", what, expected,
-                f"{said.err}; whether the security group lets us in is not known", (said,),
-            )  # fmt: skip
-        else:
-            yield Station("outside", what, expected, said.out or said.err or "connected",
-                          not said.status, (said,))  # fmt: skip
+def no_router(walk: Walk, expected: str, said: Said) -> Station:
+    """Say that there is no router, or why none is seen."""
+    told, what = walk.seen.told, "the router's namespace"
+    ovn = any(each.startswith("ovnmeta-") for each in told["netns"])
+    if ovn or services.loaded(walk, "ovn-controller"):
+        return unseen("namespace", what, expected, "could not look: OVN routes by flows of its"
+                      " bridge, without a namespace; what it does is not read here",
+                      (walk.seen.said("units"), said))  # fmt: skip
+    if not told["root"] and told["netns"]:
+        return unseen("namespace", what, expected, "could not look: not root", (said,))
+    agent = told["systemd"] and (
+        services.loaded(walk, "neutron-l3-agent") or not services.units(walk)
+    )
+    return Station("namespace", what, expected, f"none of {len(told['netns'])} namespaces", False,
+                   (said,), "sudo systemctl restart neutron-l3-agent" if agent else "")  # fmt: skip
 
 
 def _unreached(case: Case, error: LabError, began: float) -> Diagnosis:
@@ -150,7 +130,7 @@ def _unreached(case: Case, error: LabError, began: float) -> Diagnosis:
     nics = books.nics
     eni = next((nic for nic in nics if case.public in nic.leads), nics[0] if nics else None)
     own = eni.leads.get(case.public, eni.addresses[0]) if eni and eni.addresses else ""
-    found = list(outside.stations(books, eni, [22], own, len(nics), caller=case.caller))
+    found = list(outside.stations(books, eni, [22], [own], len(nics), caller=case.caller))
     said = Said(f"ssh {case.where}", 255, "", error.seen or error.what)
     found.append(
         Station("root", "the way in", "it answers on SSH", f"{error.what}: {error.seen}", False,

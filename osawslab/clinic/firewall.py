@@ -1,6 +1,7 @@
 """What a router's iptables do to one packet, read off `iptables-save`.
 
-Matches that cannot be judged from outside (limit, string, set, …) count as not met.
+A rule with a match that cannot be judged from outside (limit, string, set, …) is passed over, and
+told of.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 BUILT_IN = ("ACCEPT", "DROP", "REJECT", "RETURN", "SNAT", "DNAT", "MASQUERADE", "REDIRECT")
-PLAIN = ("-m", "--comment", "-g", "--random-fully", "--random", "--persistent")
+DECIDES = (*BUILT_IN, "NFQUEUE")  # and every chain of somebody's own
+ICMP = {"8": "NEW", "0": "ESTABLISHED"}  # echo request and reply
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Packet:
     out: str = ""
     protocol: str = "icmp"
     port: int = 0  # of its destination
+    source: int = 0  # the port that it comes from
     state: str = "NEW"
     mark: int = 0
     translated: bool = False  # its destination is no more what it was
@@ -71,6 +74,7 @@ class Outcome:
     policy: str = ""  # "table CHAIN" whose policy dropped it
     snat: Rule | None = None
     dnat: Rule | None = None
+    unsure: tuple[Rule, ...] = ()  # rules that would decide, and cannot be judged
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,10 @@ class Firewall:
             return outcome, False
         for rule in self.rules.get((table, chain), ()):
             target = rule.value("-j") or rule.value("-g")
-            if not target or not matches(rule, outcome.packet):
+            met = matches(rule, outcome.packet)
+            if met is None and (target in DECIDES or (table, target) in self.policies):
+                outcome = replace(outcome, unsure=(*outcome.unsure, rule))
+            if not target or not met:
                 continue
             if target in ("DROP", "REJECT"):
                 return replace(outcome, dropped=True, rule=rule), True
@@ -143,27 +150,28 @@ class Firewall:
         return Firewall({**self.rules, key: left}, self.policies)
 
 
-def matches(rule: Rule, packet: Packet) -> bool:
-    """Say whether a packet meets all of a rule's conditions."""
-    words, at, no = rule.words(), 0, False
-    while at < len(words):
-        word = words[at]
-        if word == "!":
-            no, at = True, at + 1
-            continue
+def matches(rule: Rule, packet: Packet) -> bool | None:
+    """Say whether a packet meets all of a rule's conditions; None where that cannot be said."""
+    words, no, module, unsure = rule.words(), False, "", False
+    for at, (word, value) in enumerate(zip(words, [*words[1:], ""], strict=True)):
         if word in ("-j", "-g"):
-            return True
-        if word in ("--random-fully", "--random", "--persistent"):
-            at += 1
+            break
+        if word == "!":
+            no = True
+        if not word.startswith("-") or words[at - 1] == "--comment":
             continue
-        value = words[at + 1] if at + 1 < len(words) else ""
-        if word not in ("-m", "--comment") and _holds(word, value, packet) == no:
-            return False
-        no, at = False, at + 2
-    return True
+        if word == "-m":
+            module = value
+        elif word != "--comment":
+            held = None if module == "connmark" else _holds(word, value, packet)
+            unsure = unsure or held is None
+            if held is no:
+                return False
+        no = False
+    return None if unsure else True
 
 
-def _holds(option: str, value: str, packet: Packet) -> bool:
+def _holds(option: str, value: str, packet: Packet) -> bool | None:
     if option in ("-s", "-d"):
         address = packet.src if option == "-s" else packet.dst
         return address != "its own" and IPv4Address(address) in IPv4Network(value, strict=False)
@@ -172,15 +180,19 @@ def _holds(option: str, value: str, packet: Packet) -> bool:
         return name.startswith(value[:-1]) if value.endswith("+") else name == value
     if option == "-p":
         return value in ("all", packet.protocol)
-    if option in ("--dport", "--dports"):
+    if option in ("--dport", "--dports", "--sport", "--sports"):
         spans = [each.partition(":") for each in value.split(",")]
-        return any(int(a) <= packet.port <= int(b or a) for a, _, b in spans)
+        port = packet.port if option.startswith("--d") else packet.source
+        return any(int(a or 0) <= port <= int(b or (65535 if colon else a))
+                   for a, colon, b in spans)  # fmt: skip
     if option in ("--ctstate", "--state"):
         return packet.state in value.split(",") or ("DNAT" in value and packet.translated)
     if option == "--mark":
         wanted, _, mask = value.partition("/")
         return packet.mark & int(mask or "0xffffffff", 16) == int(wanted, 16)
-    return False
+    if option == "--icmp-type":
+        return value == "any" or ICMP.get(value.partition("/")[0]) == packet.state
+    return None
 
 
 def read(saved: str) -> Firewall:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from osawslab.clinic.firewall import Packet
+from osawslab.clinic.journeys import POSTROUTING, PREROUTING, guest_of
 from osawslab.clinic.outside import stations
-from osawslab.clinic.router import POSTROUTING, PREROUTING, guest_of
 from osawslab.clinic.seen import network
 from osawslab.clinic.station import Station
 from osawslab.clinic.walk import Walk

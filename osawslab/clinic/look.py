@@ -15,20 +15,25 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from osawslab.clinic.hear import Ear
-from osawslab.clinic.tries import parsed, silent, traces, trials
+from osawslab.clinic.tries import classes, parsed, silent, traces, trials
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOOLS = ("ip", "bridge", "ovs-vsctl", "ovs-appctl", "iptables-save", "nft", "ping", "tc", "ss")
 UNITS = ("neutron*.service", "nova*.service", "openvswitch*.service", "ovs*.service",
          "ovn*.service", "libvirt*.service", "rabbitmq*.service", "mariadb*.service",
          "mysql*.service", "apache2.service", "httpd.service", "glance*.service",
-         "placement*.service", "keystone*.service")  # fmt: skip
+         "placement*.service", "keystone*.service",
+         # by name, for a pattern fits only what systemd has in memory
+         "neutron-openvswitch-agent.service", "neutron-l3-agent.service",
+         "neutron-dhcp-agent.service", "neutron-metadata-agent.service",
+         "nova-compute.service")  # fmt: skip
 SHOWN = "Id,LoadState,ActiveState,SubState,UnitFileState,Type,Result"
 CLIENTS = ("dhclient", "dhcpcd", "udhcpc", "pump", "dhcp6c", "wicked")
 SECONDS = 4.0  # for any one tool
@@ -237,10 +242,11 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         about = pool.submit(metadata)
         seen = ask(asked)
         told = about.result()
-    names = [link["ifname"] for link in parsed(seen["|links"]) if link.get("ifname") != "lo"]
+    names = sorted({link["ifname"] for name in spaces for link in parsed(seen[f"{name}|links"])
+                    if link.get("ifname", "lo") != "lo"})  # fmt: skip
     ear = Ear()
     asked = trials(spaces, seen, given["outside"])
-    tried = ask({**asked, **traces(seen, spaces)})
+    tried = ask({**asked, **traces(seen, spaces, given["outside"]), **classes(seen, spaces)})
     tried.update(ask({key: asked[key] for key in silent(tried)}))
     after: dict[str, list[str]] = {"fdb": ["bridge", "-j", "fdb", "show"]}
     for name in spaces:
@@ -250,6 +256,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "root": os.geteuid() == 0,
         "user": os.environ.get("USER", "") or str(os.geteuid()),
+        "client": "".join("".join(sys.argv[1:2]).split()[:1]),
         "programs": {name: shutil.which(name) or "" for name in TOOLS},
         "system": next((line[13:-1] for line in read("/etc/os-release").splitlines()
                         if line.startswith("PRETTY_NAME=")), "unknown"),

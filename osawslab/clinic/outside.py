@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from osawslab.clinic.account import Account, alike, kin
+from osawslab.clinic.evidence import metadata
 from osawslab.clinic.seen import Nic, Said
 from osawslab.clinic.station import Station, unseen
 
@@ -302,8 +303,8 @@ def address(
     elsewhere = {public: private for public, private in eni.leads.items() 
                  if private != wanted and private not in taken}  # fmt: skip
     evidence = said(account, "addresses") if not account.why else Said(
-        f"curl http://169.254.169.254/latest/meta-data/network/interfaces/macs/{eni.mac}"
-        "/ipv4-associations/", 0, str(dict(eni.leads)), "")  # fmt: skip
+        metadata(f"network/interfaces/macs/{eni.mac}/ipv4-associations/"), 0,
+        "\n".join(eni.leads), "")  # fmt: skip
     free = sorted((each for each in account.addresses if not each.get("AssociationId")),
                   key=lambda each: -alike(each, account.eni(eni.id)))  # fmt: skip
     query = '--query "Addresses[{}].AllocationId" --output text)"'

@@ -13,6 +13,7 @@ AREAS = {  # area -> the first hint: where to look
     " and the way between the NIC and the router's gateway port.",
     "router": "Look into the router's namespace: its gateway port, its routes, its rules.",
     "tenant": "Look behind the router: its port on the tenant network, and the VM.",
+    "cloud": "Look at OpenStack itself, not at the network: all may still pass.",
 }
 
 
@@ -24,10 +25,16 @@ class Place:
     what: str
     look: str  # the second hint: what to look at, and what for
 
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """Give the clouds that have it."""
+        return ("openstack",) if self.area == "cloud" else ("handbuilt", "openstack")
+
 
 def _places() -> dict[str, Place]:
     found = {}
-    for area, lines in (("AWS", AWS), ("host", HOST), ("router", ROUTER), ("tenant", TENANT)):
+    every = {"AWS": AWS, "host": HOST, "router": ROUTER, "tenant": TENANT, "cloud": CLOUD}
+    for area, lines in every.items():
         for key, (what, look) in lines.items():
             found[key] = Place(area, what, look)
     return found
@@ -250,6 +257,12 @@ TENANT = {
     "server": (
         "the VM's SSH server does not answer",
         "lab.capture(): the connection is refused, or taken and never answered, by the VM itself.",
+    ),
+}
+CLOUD = {
+    "services": (
+        "an agent or a service of OpenStack does not run",
+        "lab.shell(\"systemctl list-units --all 'neutron*' 'nova*'\"): is every one active?",
     ),
 }
 PLACES = _places()

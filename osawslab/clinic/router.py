@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import Any
 
+from osawslab.clinic import drops
+from osawslab.clinic.drops import command
+from osawslab.clinic.evidence import heard
 from osawslab.clinic.firewall import Firewall, Outcome, Packet, Rule, typed
-from osawslab.clinic.seen import Name, Port, Said
+from osawslab.clinic.journeys import FAR, KINDS, POSTROUTING, PREROUTING, guest_of
+from osawslab.clinic.seen import Name, Port
 from osawslab.clinic.station import Station, unseen
 from osawslab.clinic.walk import Walk, received
 
-FAR = "8.8.8.8"  # any address of the internet
-PREROUTING = (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("nat", "PREROUTING"))
-FORWARD = (("mangle", "FORWARD"), ("filter", "FORWARD"))
-POSTROUTING = (("mangle", "POSTROUTING"), ("nat", "POSTROUTING"))
-SENT = (("raw", "OUTPUT"), ("mangle", "OUTPUT"), ("nat", "OUTPUT"), ("filter", "OUTPUT"))
 BOTTOM = '-m comment --comment "Perform source NAT on outgoing traffic." '
-HOOKS = ("prerouting", "forward", "postrouting")  # of nftables: what is passed on goes by them
-TAKEN = (("mangle", "INPUT"), ("filter", "INPUT"))
-IPTABLES = ("filter", "nat", "mangle", "raw", "security")  # the tables that iptables-nft makes
 
 
 def stations(walk: Walk) -> Iterator[Station]:
@@ -31,7 +30,7 @@ def stations(walk: Walk) -> Iterator[Station]:
     yield from neighbours(walk, gate)
     yield from settings(walk, gate)
     yield from translation(walk, gate)
-    yield from filters(walk, gate)
+    yield from drops.stations(walk, gate)
     yield from pings(walk, gate)
 
 
@@ -54,26 +53,53 @@ def routes(walk: Walk, gate: Port) -> Iterator[Station]:
     rules = walk.seen.said(f"{walk.space}|rules")
     odd = [each for each in rules.data if each.get("table") not in ("local", "main", "default")
            or each.get("action")]  # fmt: skip
+    closed, others = besides(walk)
+    lost = False
     for (inner,), way in walk.tried("way"):
         found = way.data[0] if way.data else {}
         ok = found.get("dev") == gate.name
-        first = odd[0] if odd else {}
-        closed = [
-            each for each in walk.seen.routes(walk.space)
-            if each.get("type") in ("unreachable", "blackhole", "prohibit")
-        ]  # fmt: skip
         mend = ""
-        if closed:
-            each = closed[0]
-            mend = f"{gate.enter} route del {each['type']} {each['dst']}"
-        elif first:
-            mend = f"{gate.enter} rule del pref {first.get('priority')}"
+        if closed or others:
+            each = next(iter([*closed, *others]))
+            mend = f"{gate.enter} route del {each.get('type', '')} {each['dst']}".replace("  ", " ")
+        elif odd:
+            mend = f"{gate.enter} rule del pref {odd[0].get('priority')}"
         if walk.router and next(p for p in walk.router.inner if p.name == inner).up:
+            lost = lost or not ok
             yield Station(
                 "policy", f"what comes by {inner} goes out", f"by {gate.name}",
                 f"by {found['dev']}" if "dev" in found else way.err or "nowhere",
                 ok, (way, rules, said), mend,
             )  # fmt: skip
+    if closed and not lost:
+        yield Station(
+            "policy", "no route throws away what is for the internet", "none",
+            ", ".join(f"{each['type']} {each['dst']}" for each in closed), False, (said,),
+            " && ".join(f"{gate.enter} route del {each['type']} {each['dst']}" for each in closed),
+        )  # fmt: skip
+    if others:
+        yield unseen(
+            "policy", "other routes of the router's", "they lead where they should",
+            "not tried: " + ", ".join(
+                f"{each.get('type', '')} {each['dst']} via {each.get('gateway', '-')}".strip()
+                for each in others
+            ), (said,),
+        )  # fmt: skip
+
+
+def besides(walk: Walk) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """List the routes that no address brings: those that throw the internet's away, and others."""
+    closed: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for each in walk.seen.routes(walk.space):
+        where = str(each.get("dst", "default"))
+        if where == "default" or ":" in where or each.get("protocol") == "kernel":
+            continue
+        net = IPv4Network(where, strict=False)
+        away = each.get("type") in ("unreachable", "blackhole", "prohibit")
+        public = net.is_global and not net.is_multicast and not net.is_reserved
+        (closed if away and public else others).append(each)
+    return closed, others
 
 
 def neighbours(walk: Walk, gate: Port) -> Iterator[Station]:
@@ -121,24 +147,6 @@ def settings(walk: Walk, gate: Port) -> Iterator[Station]:
         yield unseen("forwarding", "the router forwards", f"{name} = 1", said.why_not, (said,))
 
 
-def guest_of(walk: Walk) -> tuple[str, str]:
-    """Give a VM's address and the router's port towards it; made up where none is known."""
-    inner = [port for port in (walk.router.inner if walk.router else ()) if port.addresses]
-    for guest in walk.guests:
-        for port in inner:
-            if port.has(guest.address):
-                return guest.address, port.name
-    if not inner:
-        return "", ""
-    host = inner[0].own.rpartition(".")
-    return f"{host[0]}.{(int(host[2]) + 3) % 254}", inner[0].name
-
-
-def command(walk: Walk, rule: Rule, verb: str = "-D") -> str:
-    """Write the command that takes a rule away."""
-    return f"{walk.enter} iptables -t {rule.table} {verb}{typed(rule.line)[2:]}"
-
-
 def translation(walk: Walk, gate: Port) -> Iterator[Station]:
     """Look at SNAT, by leading a VM's packet through the rules."""
     said = walk.seen.said(f"{walk.space}|iptables")
@@ -151,13 +159,21 @@ def translation(walk: Walk, gate: Port) -> Iterator[Station]:
     wall = walk.firewall
     own = sorted((each for each, _ in gate.addresses), key=lambda each: each != gate.own)
 
-    def end(firewall: Firewall) -> Outcome:
-        started = firewall.passes(Packet(guest, FAR, inner), *PREROUTING)
-        packet = Packet(**{**vars(started.packet), "out": gate.name})
+    def end(firewall: Firewall, protocol: str = "icmp", port: int = 0) -> Outcome:
+        started = firewall.passes(Packet(guest, FAR, inner, "", protocol, port), *PREROUTING)
+        packet = replace(started.packet, out=gate.name)
         return firewall.passes(packet, *POSTROUTING)
 
-    outcome = end(wall)
-    ok = outcome.snat is not None and outcome.packet.src in (*own, "its own")
+    def good(outcome: Outcome) -> bool:
+        return outcome.snat is not None and outcome.packet.src in (*own, "its own")
+
+    ends = [(kind, end(wall, *kind)) for kind in KINDS]  # what is dropped is another station's
+    kind, outcome = next(
+        (each for each in ends if not good(each[1]) and not each[1].dropped), ends[0]
+    )
+    ok: bool | None = good(outcome)
+    if outcome.dropped or (not outcome.snat and any(map(translates, outcome.unsure))):
+        ok = None
     mend = ""
     if outcome.snat:
         rule = outcome.snat
@@ -166,18 +182,26 @@ def translation(walk: Walk, gate: Port) -> Iterator[Station]:
         )
         words = line.split(" ", 2)[2]
         mend = f"{walk.enter} iptables -t nat -R {rule.chain} {rule.number} {typed(words)}"
-        if end(wall.without(rule)).packet.src in (*own, "its own"):
+        if good(end(wall.without(rule), *kind)):
             mend = command(walk, rule)
     elif not ok:
         mend = added(walk, gate, end)
     seen = "none" if not outcome.snat else f"SNAT to {outcome.packet.src}"
+    if kind != KINDS[0]:
+        seen = f"{kind[0]} {kind[1]}: {seen}"
     if outcome.dropped:
-        seen = f"dropped by {outcome.rule.line if outcome.rule else outcome.policy}"
-        mend = command(walk, outcome.rule) if outcome.rule else ""
+        seen = f"dropped before by {outcome.rule.line if outcome.rule else outcome.policy}"
+    elif ok is None:
+        seen = f"cannot be judged: {outcome.unsure[0].line}"
     yield Station(
         "snat", f"what leaves by {gate.name} gets its address", f"SNAT to {', '.join(own)}",
         seen, ok, (said,), mend,
     )  # fmt: skip
+
+
+def translates(rule: Rule) -> bool:
+    """Say whether a rule would give packets another source."""
+    return rule.value("-j") in ("SNAT", "MASQUERADE")
 
 
 def added(walk: Walk, gate: Port, end: object) -> str:
@@ -207,109 +231,6 @@ def added(walk: Walk, gate: Port, end: object) -> str:
     return f"{walk.enter} iptables -t nat -A POSTROUTING {words}"
 
 
-def journeys(walk: Walk, gate: Port) -> Iterator[tuple[str, Packet, tuple[tuple[str, str], ...]]]:
-    """List the packets that must pass, each with its hooks."""
-    guest, inner = guest_of(walk)
-    if guest:
-        yield (f"from {guest} out", Packet(guest, FAR, inner, gate.name),
-               (*PREROUTING, *FORWARD, ("mangle", "POSTROUTING")))  # fmt: skip
-        back = Packet(FAR, gate.own, gate.name, state="ESTABLISHED")  # its SNAT is undone then
-        mark = walk.firewall.passes(back, *PREROUTING[:2]).packet.mark
-        yield (f"the answer to {guest}",
-               Packet(FAR, guest, gate.name, inner, state="ESTABLISHED", mark=mark),
-               FORWARD)  # fmt: skip
-    yield "the router's own out", Packet(gate.own, FAR, "", gate.name), SENT
-    yield ("the answer to the router", Packet(FAR, gate.own, gate.name, state="ESTABLISHED"),
-           (*PREROUTING[:2], *TAKEN))  # fmt: skip
-    for rule in walk.firewall.every("DNAT"):
-        target, _, port = rule.value("--to-destination").partition(":")
-        if rule.chain.endswith("OUTPUT"):
-            continue
-        number = int(rule.value("--dport").partition(":")[0] or 0)
-        into = Packet(FAR, (rule.value("-d") or gate.own).partition("/")[0], gate.name,
-                      protocol=rule.value("-p") or "tcp", port=number or 22)  # fmt: skip
-        yield f"from outside for {into.dst}:{number}", into, PREROUTING[:2]
-        marked = walk.firewall.passes(into, *PREROUTING).packet
-        names = [p.name for p in (walk.router.inner if walk.router else ()) if p.has(target)]
-        if names:
-            yield (
-                f"from outside to {target}",
-                Packet(FAR, target, gate.name, names[0], into.protocol, int(port or number or 22),
-                       mark=marked.mark, translated=True),
-                (*FORWARD, ("mangle", "POSTROUTING")),
-            )  # fmt: skip
-
-
-def filters(walk: Walk, gate: Port) -> Iterator[Station]:
-    """Look for what drops: iptables, and nftables besides."""
-    said = walk.seen.said(f"{walk.space}|iptables")
-    if said.why_not:
-        yield unseen("filter", "no rule drops what must pass", "none", said.why_not, (said,))
-        return
-    drops: dict[str, tuple[str, str]] = {}
-    for name, packet, hooks in journeys(walk, gate):
-        outcome = walk.firewall.passes(packet, *hooks)
-        if outcome.dropped and outcome.rule:
-            rule = f"{outcome.rule.table}: {outcome.rule.line}"
-            drops.setdefault(rule, (name, command(walk, outcome.rule)))
-        elif outcome.dropped:
-            table, chain = outcome.policy.split()
-            mend = f"{walk.enter} iptables -t {table} -P {shlex.quote(chain)} ACCEPT"
-            drops.setdefault(f"the policy of {outcome.policy}", (name, mend))
-    yield Station(
-        "filter", "the router's iptables let through what must pass", "nothing is dropped",
-        "; ".join(f"{name}: dropped by {rule}" for rule, (name, _) in drops.items())
-        or "nothing is dropped", not drops, (said,),
-        " && ".join(mend for _, mend in drops.values()),
-    )  # fmt: skip
-    yield from nftables(walk, walk.space)
-    if walk.nic:
-        yield from nftables(walk, "")
-
-
-def nftables(walk: Walk, space: str) -> Iterator[Station]:
-    """Look for drops in tables that are not iptables' own; they count where something is lost."""
-    import json
-
-    said = walk.seen.said(f"{space}|nft")
-    try:
-        rows = json.loads(said.out or "{}").get("nftables", [])
-    except ValueError:
-        return
-    lost = not walk.pings or any(
-        not received(each) for kind in ("guest", "back", "whole") for _, each in walk.tried(kind)
-    )
-    enter = f"sudo ip netns exec {space}" if space else "sudo"
-    hooked = {
-        (c["family"], c["table"], c["name"])
-        for c in (row["chain"] for row in rows if "chain" in row) if c.get("hook") in HOOKS
-    }  # fmt: skip
-    mends, seen = [], []
-    for row in rows:
-        each = row.get("rule") or row.get("chain") or {}
-        where = f"{each.get('family')} {Name(each.get('table', ''))}"
-        if each.get("table") in IPTABLES and each.get("family") == "ip":
-            continue
-        if not space and each.get("family") not in ("netdev", "bridge"):
-            continue
-        if "rule" in row and any("drop" in part or "reject" in part for part in each["expr"]):
-            place = f"{where} {Name(each['chain'])} handle {each['handle']}"
-            seen.append(f"a rule that drops: {place}")
-            all_of_it = not any(set(part) - {"counter", "log", "drop", "reject"}
-                                for part in each["expr"])  # fmt: skip
-            lost = lost or (all_of_it and (each["family"], each["table"], each["chain"]) in hooked)
-            mends.append(f"{enter} nft delete rule {place}")
-        elif "chain" in row and each.get("policy") == "drop" and each.get("hook"):
-            seen.append(f"policy drop: {where} {each['name']}")
-            accept = f"chain {where} {each['name']} {{ policy accept; }}"
-            mends.append(f"{enter} nft {shlex.quote(accept)}")
-    if seen and lost:
-        yield Station(
-            "nft", f"nftables of {space or 'the host'} drop nothing", "no drop in the way",
-            "; ".join(seen), False, (said,), " && ".join(mends),
-        )  # fmt: skip
-
-
 def pings(walk: Walk, gate: Port) -> Iterator[Station]:
     """Look how far a ping from the router comes; what was heard on the NIC tells where it ends."""
     for _, said in walk.tried("out"):
@@ -327,7 +248,5 @@ def pings(walk: Walk, gate: Port) -> Iterator[Station]:
                 seen += f"{row[4]} left {name} with MAC {row[2]} and address {row[5]}, nothing came"
             else:
                 seen += f"nothing of it left {name or 'the host'}"
-        heard = Said(f"sudo tcpdump -n -e -i {name} 'arp or icmp'", 0,
-                     "\n".join(" ".join(row) for row in rows), "")  # fmt: skip
         yield Station("ping", f"the internet answers the router ({FAR})", "answered", seen,
-                      walk.pings, (said, heard), "")  # fmt: skip
+                      walk.pings, (said, heard(walk, walk.nic)))  # fmt: skip

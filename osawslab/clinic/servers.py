@@ -6,8 +6,10 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from osawslab.clinic.firewall import Packet, read, typed
-from osawslab.clinic.router import FAR, PREROUTING, TAKEN
+from osawslab.clinic import nft
+from osawslab.clinic.firewall import Firewall, Packet, read, typed
+from osawslab.clinic.journeys import BACK, FAR, KINDS, PREROUTING, SENT, TAKEN, Hooks
+from osawslab.clinic.seen import Port
 from osawslab.clinic.station import Station
 from osawslab.clinic.walk import Guest, Walk
 
@@ -22,30 +24,59 @@ def stations(walk: Walk) -> Iterator[Station]:
 
 
 def walls(walk: Walk, guest: Guest) -> Iterator[Station]:
-    """Look whether a VM that is a namespace of this host lets in what is published."""
+    """Look whether a VM that is a namespace of this host lets in what is published, and all out."""
     port = guest.port
-    if port is None:
+    if port is None or (said := walk.seen.said(f"{port.space}|iptables")).why_not:
         return
-    said = walk.seen.said(f"{port.space}|iptables")
-    wall, drops = read(said.out), {}
-    for parts, _ in walk.tried("server"):
-        if parts[0] != guest.address:
-            continue
-        packet = Packet(FAR, guest.address, port.name, protocol="tcp", port=int(parts[1]))
-        outcome = wall.passes(packet, *PREROUTING[:2], *TAKEN)
-        enter = f"sudo ip netns exec {port.space} iptables -t"
+    come: list[tuple[Packet, Hooks]] = []
+    go: list[tuple[Packet, Hooks]] = []
+    for protocol, number in KINDS:
+        ask = Packet(guest.address, FAR, "", port.name, protocol, number, BACK)
+        go += [(ask, SENT)]
+        come += [(Packet(FAR, guest.address, port.name, "", protocol, BACK, number, "ESTABLISHED"),
+                  (*PREROUTING[:2], *TAKEN))]  # fmt: skip
+    for (address, wanted), _ in walk.tried("server"):
+        if address == guest.address:
+            number = int(wanted)
+            come.insert(0, (Packet(FAR, address, port.name, "", "tcp", number, BACK),
+                            (*PREROUTING[:2], *TAKEN)))  # fmt: skip
+            go += [(Packet(address, FAR, "", port.name, "tcp", BACK, number, "ESTABLISHED"), SENT)]
+    for what, packets in (("lets in what is published", come), ("lets out what it sends", go)):
+        drops = dropped(walk, port, read(said.out), packets)
+        yield Station(
+            "guest-filter", f"{guest.address} {what}", "nothing is dropped",
+            "; ".join(f"dropped by {each}" for each in drops) or "nothing is dropped", not drops,
+            (walk.seen.said(f"{port.space}|nft"),) if any(map(is_nft, drops.values())) else (said,),
+            " && ".join(drops.values()),
+        )  # fmt: skip
+
+
+def is_nft(command: str) -> bool:
+    """Say whether it is nftables that a command is of."""
+    return " nft " in command
+
+
+def dropped(
+    walk: Walk, port: Port, wall: Firewall, packets: list[tuple[Packet, Hooks]]
+) -> dict[str, str]:
+    """Lead packets through a VM's rules: what drops them, and what takes that away."""
+    found: dict[str, str] = {}
+    others = nft.read(walk.seen.said(f"{port.space}|nft").out)
+    enter = f"sudo ip netns exec {port.space}"
+    for packet, hooks in packets:
+        outcome = wall.passes(packet, *hooks)
         if outcome.dropped and outcome.rule:
             rule = outcome.rule
-            drops[rule.line] = f"{enter} {rule.table} -D{typed(rule.line)[2:]}"
+            mend = f"{enter} iptables -t {rule.table} -D{typed(rule.line)[2:]}"
+            found.setdefault(rule.line, mend)
         elif outcome.dropped:
             table, chain = outcome.policy.split()
-            drops[f"the policy of {chain}"] = f"{enter} {table} -P {shlex.quote(chain)} ACCEPT"
-    if not said.why_not:
-        yield Station(
-            "guest-filter", f"{guest.address} lets in what is published", "nothing is dropped",
-            "; ".join(f"dropped by {each}" for each in drops) or "nothing is dropped", not drops,
-            (said,), " && ".join(drops.values()),
-        )  # fmt: skip
+            mend = f"{enter} iptables -t {table} -P {shlex.quote(chain)} ACCEPT"
+            found.setdefault(f"the policy of {chain}", mend)
+        fate = others.passes(packet, {chain.lower() for _, chain in hooks})
+        if fate.rule and not fate.unsure:
+            found.setdefault(fate.rule.words, f"{enter} nft {fate.rule.mend}")
+    return found
 
 
 def servers(walk: Walk) -> Iterator[Station]:

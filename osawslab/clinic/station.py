@@ -10,7 +10,7 @@ from typing import Any
 from osawslab.clinic.seen import Said
 from osawslab.report import Table
 
-OUTPUT = 1500  # characters of an answer that are kept as evidence
+NAMED = 3  # stations that nobody could look at, in the headline: the inmost
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Station:
             "station": self.key, "what": self.what, "expected": self.expected, "seen": self.seen,
             "ok": self.ok, "mend": self.mend, "because": list(self.causes),
             "evidence": [
-                {"command": each.command, "output": (each.out or each.err)[:OUTPUT]}
+                {"command": each.command, "output": each.out or each.err}
                 for each in self.evidence
             ],
         }  # fmt: skip
@@ -153,8 +153,12 @@ class Diagnosis:
     @property
     def headline(self) -> str:
         """Say it in a sentence or two."""
-        unseen = [each for each in self.stations if each.ok is None]
-        left = f"; {len(unseen)} not looked at" if unseen else ""
+        unseen = list(dict.fromkeys(each.what for each in self.stations if each.ok is None))
+        named = ", ".join(unseen[-NAMED:]) + (", …" if len(unseen) > NAMED else "")
+        left = f"; {len(unseen)} not looked at: {named}" if unseen else ""
+        deaf = [each for each in self.stations if each.key == "outside" and each.ok is None]
+        if self.cause is None and deaf:
+            return f"{self.where}: no cause was found, and not so: {deaf[0].what}: {deaf[0].seen}"
         if self.cause is None:
             return f"{self.where}: nothing is wrong at {len(self.stations)} stations{left}"
         return f"{self.where}: the cause is {self.cause.what}: {self.cause.seen}"

@@ -14,15 +14,18 @@ from typing import Any
 
 from osawslab.clinic import account
 from osawslab.clinic.account import Account
-from osawslab.clinic.diagnosis import Case, diagnose
+from osawslab.clinic.case import Case
+from osawslab.clinic.diagnosis import diagnose
 from osawslab.clinic.station import Diagnosis
 from osawslab.errors import BadSetting, CannotReach, LabError, LabTimeout, MissingTool, StepFailed
 
 SECONDS = 30  # for all of the look; it takes about one
 CONNECT_SECONDS = 2.0
-RUN = (  # as root where that is allowed; the program comes on standard input
-    'if [ "$(id -u)" = 0 ]; then exec python3 -; '
-    "elif sudo -n true 2>/dev/null; then exec sudo -n python3 -; else exec python3 -; fi"
+# As root where that is allowed; the program comes on standard input, and sudo takes the
+# environment away that says who has come.
+RUN = (
+    'set -- python3 - "$SSH_CONNECTION"; '
+    'if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then set -- sudo -n "$@"; fi; exec "$@"'
 )
 
 
@@ -63,7 +66,7 @@ class Host:
         shown = f"ssh {self.destination} true"
         if done.returncode == 255:
             raise CannotReach(f"{self.destination} does not let us in", seen=said, next=shown)
-        if done.returncode == 127:
+        if done.returncode == 127 or "python3: command not found" in said:  # the shell, or sudo
             raise MissingTool(
                 f"{self.destination} has no python3, which the look is written in", seen=said,
                 next=f"ssh {self.destination} sudo apt-get install -y python3-minimal",
@@ -77,9 +80,12 @@ class Host:
 
     def address(self) -> str:
         """Say which IPv4 address that is, as OpenSSH would reach it; "" where nobody knows."""
-        done = subprocess.run(
-            self.words("-G"), capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                self.words("-G"), capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+        except (FileNotFoundError, subprocess.TimeoutExpired):  # the look says that
+            return ""
         names = [line[9:] for line in done.stdout.splitlines() if line.startswith("hostname ")]
         try:
             return socket.gethostbyname(names[0]) if names else ""

@@ -1,18 +1,17 @@
-"""The stations behind the router: what is published, the tenant network, the VMs, services."""
+"""The stations behind the router: what is published, the tenant network, the VMs."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from osawslab.clinic.bridges import DEAD
 from osawslab.clinic.firewall import Rule, typed
+from osawslab.clinic.queues import queue
 from osawslab.clinic.seen import Port, Said, network
 from osawslab.clinic.station import Station, unseen
 from osawslab.clinic.walk import Guest, Walk, received, replug
-from osawslab.clinic.wire import queue
 
 SHARED = (22, 80, 443)  # ports that a security group may let in for other reasons
 
@@ -263,6 +262,7 @@ def inside(walk: Walk, guest: Guest) -> Iterator[Station]:
     yield Station("guest-up", f"{guest.address}'s {port.name} is up", "UP",
                   "UP" if port.up else "DOWN", port.up, (links,),
                   f"{port.enter} link set {port.name} up{way}")  # fmt: skip
+    yield from queue(walk, "inner-queue", port)
     routes = walk.seen.said(f"{port.space}|routes")
     if inner:
         ways = walk.seen.defaults(port.space)
@@ -313,27 +313,3 @@ def answers(walk: Walk, guest: Guest) -> Iterator[Station]:
                         mend = f"sudo kill -CONT {pid}"
             yield Station(key, f"the VM {guest.address} {what}", "answered", seen, ok,
                           (said, walk.seen.said(f"{walk.space}|neighbours")), mend)  # fmt: skip
-
-
-def services(walk: Walk) -> Iterator[Station]:
-    """Look at OpenStack's services, where systemd runs them."""
-    said = walk.seen.said("units")
-    if said.status == 127 or not said.out.strip():
-        return
-    units = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-             for block in said.out.split("\n\n")]  # fmt: skip
-    found = [each for each in units if each.get("LoadState") == "loaded"]
-    bad = [
-        each for each in found if each.get("ActiveState") == "failed"
-        or (each.get("ActiveState") == "inactive" and each.get("UnitFileState") == "enabled"
-            and each.get("Type") != "oneshot")
-    ]  # fmt: skip
-    if not found:
-        return
-    names = shlex.join(each["Id"] for each in bad)
-    yield Station(
-        "services", "OpenStack's agents and services", "every one that is enabled is active",
-        ", ".join(f"{each['Id']} is {each['ActiveState']}" for each in bad)
-        or f"{len(found)} are as they should be", not bad, (said,),
-        f"sudo systemctl restart {names}",
-    )  # fmt: skip

@@ -13,6 +13,8 @@ import sys
 from typing import Any
 
 GUESTS = 8  # VMs that are tried
+KINDS = ("icmp", "tcp", "udp")  # as Open vSwitch calls what is traced
+OTHER = "02:00:00:00:00:01"  # a MAC that no switch has learned
 PING = ("ping", "-n", "-w", "1", "-i", "0.2")  # until there are as many answers as `-c` wants
 BANNER = """
 import socket,sys
@@ -102,13 +104,38 @@ def guest(info: dict[str, Any]) -> str:
     return socket.inet_ntoa(((own ^ 1) if (own ^ 1) & 3 else own ^ 2).to_bytes(4, "big"))
 
 
-def traces(seen: dict[str, Any], spaces: list[str]) -> dict[str, list[str]]:
-    """List what Open vSwitch says of its own frames: from each router's port a question to all."""
+def classes(seen: dict[str, Any], spaces: list[str]) -> dict[str, list[str]]:
+    """List the classes to ask for: those of queueing disciplines that may have some."""
+    asked: dict[str, list[str]] = {}
+    for name in spaces:
+        enter = ["ip", "netns", "exec", name] if name else []
+        for each in parsed(seen.get(f"{name}|qdisc")):
+            if each.get("root") and each.get("dev") and "default" in each.get("options", {}):
+                asked[f"{name}|class|{each['dev']}"] = [
+                    *enter, "tc", "class", "show", "dev", each["dev"]]  # fmt: skip
+    return asked
+
+
+def own(seen: dict[str, Any], spaces: list[str], start: str) -> dict[str, tuple[str, str]]:
+    """Map the routers' ports whose names begin so to their MAC and first address."""
+    found = {}
+    for name in spaces:
+        for link in parsed(seen[f"{name}|links"]):
+            if link.get("ifname", "").startswith(start):
+                addresses = [each["local"] for each in link.get("addr_info", [])
+                             if each.get("family") == "inet"]  # fmt: skip
+                found[link["ifname"]] = (link.get("address", ""), "".join(addresses[:1]))
+    return found
+
+
+def traces(seen: dict[str, Any], spaces: list[str], outside: str) -> dict[str, list[str]]:
+    """List what Open vSwitch says of its own frames: ARP and IP, from each router's port and back.
+
+    IP is asked for by protocol, for a flow may lose one and let the others through.
+    """
     asked = {}
     links = [link.get("ifname") for link in parsed(seen["|links"])]
-    gates = [(link["address"], link["ifname"]) for name in spaces
-             for link in parsed(seen[f"{name}|links"])
-             if link.get("ifname", "").startswith("qg-")]  # fmt: skip
+    gates, ports = own(seen, spaces, "qg-"), own(seen, spaces, "q")
     try:
         table = json.loads(seen["ovs|bridges"]["out"] or "{}").get("data", [])
         names = {row[0]: row[1] for row in json.loads(seen["ovs|ports"]["out"])["data"] for row in [
@@ -116,21 +143,28 @@ def traces(seen: dict[str, Any], spaces: list[str]) -> dict[str, list[str]]:
     except (ValueError, KeyError, LookupError):
         return {}
     for bridge, members, *_ in table:
+        trace = ["ovs-appctl", "-T", "3", "ofproto/trace", "--names", bridge]
         asked[f"fdb|{bridge}"] = ["ovs-appctl", "-T", "3", "fdb/show", bridge]
         asked[f"flows|{bridge}"] = ["ovs-ofctl", "dump-flows", "--names", "--no-stats", bridge]
         ids = members[1] if members[0] == "set" else [members]
         for each in [names.get(pair[1], "") for pair in ids]:
             if each in links and not each.startswith(("tap", "qv")):
-                for mac, gate in gates:
+                for gate, (mac, address) in gates.items():
                     asked[f"back|{each}|{gate}"] = [
-                        "ovs-appctl", "-T", "3", "ofproto/trace", "--names", bridge,
-                        f"in_port={each},arp,dl_src=02:00:00:00:00:01,dl_dst={mac}"]  # fmt: skip
-            if not each.startswith(("qg-", "qr-")):
-                continue
-            macs = [link["address"] for name in spaces for link in parsed(seen[f"{name}|links"])
-                    if link.get("ifname") == each]  # fmt: skip
-            for mac in macs[:1]:
+                        *trace, f"in_port={each},arp,dl_src={OTHER},dl_dst={mac}"]  # fmt: skip
+                    for kind in KINDS if address else ():
+                        asked[f"back|{each}|{gate}|{kind}"] = [
+                            *trace, f"in_port={each},{kind},dl_src={OTHER},dl_dst={mac},"
+                            f"nw_src={outside},nw_dst={address}"]  # fmt: skip
+            if each in ports and each.startswith(("qg-", "qr-")):
+                mac, address = ports[each]
                 asked[f"trace|{each}"] = [
-                    "ovs-appctl", "-T", "3", "ofproto/trace", "--names", bridge,
-                    f"in_port={each},arp,dl_src={mac},dl_dst=ff:ff:ff:ff:ff:ff"]  # fmt: skip
+                    *trace,
+                    f"in_port={each},arp,dl_src={mac},dl_dst=ff:ff:ff:ff:ff:ff",
+                ]
+                ends = (address, outside) if each in gates else (outside, address)
+                for kind in KINDS if address else ():
+                    asked[f"trace|{each}|{kind}"] = [
+                        *trace, f"in_port={each},{kind},dl_src={mac},dl_dst={OTHER},"
+                        f"nw_src={ends[0]},nw_dst={ends[1]}"]  # fmt: skip
     return asked

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from osawslab.clinic.seen import Name, Port, Said
+from osawslab.clinic.evidence import heard, registered
+from osawslab.clinic.meddlers import meddlers, others
+from osawslab.clinic.queues import queue
+from osawslab.clinic.seen import Port, Said
 from osawslab.clinic.station import Station, unseen
 from osawslab.clinic.walk import Walk
-
-CONFIGURES = re.compile(
-    r"\b(addr(ess)?\b.*\b(add|replace|del|flush)|link set|ifconfig|macchanger)\b"
-)
-SLOW = ("netem", "tbf", "blackhole", "prio_drop")
 
 
 def stations(walk: Walk) -> Iterator[Station]:
@@ -22,6 +19,7 @@ def stations(walk: Walk) -> Iterator[Station]:
     yield from host(walk)
     yield from switch(walk)
     yield from nic(walk)
+    yield from meddlers(walk)
     if walk.router is not None:
         yield from gateway(walk)
         yield from plugged(walk)
@@ -103,76 +101,6 @@ def nic(walk: Walk) -> Iterator[Station]:
     yield from queue(walk, "nic-queue", port)
 
 
-def queue(walk: Walk, key: str, port: Port) -> Iterator[Station]:
-    """Look for a queueing discipline that delays or loses."""
-    said = walk.seen.said(f"{port.space}|qdisc")
-    kinds = [each["kind"] for each in said.data if each.get("dev") == port.name]
-    bad = [each for each in kinds if each in SLOW]
-    enter = f"sudo ip netns exec {port.space}" if port.space else "sudo"
-    if kinds:
-        yield Station(
-            key, f"{port.name} sends what it is given", "no queueing that delays or loses",
-            ", ".join(bad or kinds), not bad, (said,),
-            f"{enter} tc qdisc del dev {port.name} root",
-        )  # fmt: skip
-
-
-def others(walk: Walk, port: Port) -> Iterator[Station]:
-    """Look for a program that configures the NIC besides."""
-    told, name, mends, seen = walk.seen.told, port.name, [], []
-    evidence: list[Said] = []
-    for each in told["processes"]:
-        words = each["words"].split()
-        bare = each["client"] and not any(word in walk.seen.host for word in words[1:])
-        client = each["client"] and (name in words or (bare and port.addresses))
-        if client or (name in each["names"] and CONFIGURES.search(each["words"])):
-            seen.append(f"process {each['pid']}: {each['words']}")
-            mends.append(f"sudo kill {ended(each)}")
-            evidence.append(Said(f"ps -o args= -p {each['pid']}", 0, each["words"], ""))
-    lease = told["files"].get(f"/run/systemd/netif/leases/{port.index}", "")
-    if lease:
-        seen.append("systemd-networkd has a DHCP lease for it")
-        evidence.append(Said(f"cat /run/systemd/netif/leases/{port.index}", 0, lease, ""))
-        match = f"[Match]\\nName={name!s}\\n[Network]\\nDHCP=no\\nLinkLocalAddressing=no\\n"
-        file = Name("/etc/systemd/network/05-" + name + ".network")
-        mends.append(f"printf {shlex.quote(match)} | sudo tee {file} && sudo networkctl reload")
-    for line in walk.seen.said("nmcli").out.splitlines():
-        if line.startswith(f"{name}:connected"):
-            seen.append(f"NetworkManager: {line}")
-            evidence.append(walk.seen.said("nmcli"))
-            mends.append(f"sudo nmcli device set {name} managed no")
-    for path, text in told["files"].items():
-        found = re.search(rf"^\s*iface {re.escape(name)} inet (dhcp|static)", text, re.M)
-        if found and "interfaces" in path:
-            seen.append(f"{path}: iface {name} inet {found.group(1)}")
-            evidence.append(Said(f"sudo cat {path}", 0, text, ""))
-            edit = rf"s/^(\s*iface {re.escape(name)} inet) (dhcp|static)/\1 manual/"
-            mends.append(f"sudo sed -i -E {shlex.quote(edit)} {Name(path)}")
-    addresses = "".join(f" && sudo ip addr del {a}/{n} dev {name}" for a, n in port.addresses)
-    yield Station(
-        "client", f"nobody else configures {name}", "no DHCP client, no stanza with an address",
-        "; ".join(seen) or "nobody", not seen, tuple(evidence),
-        " && ".join(mends) + (addresses if mends else ""),
-    )  # fmt: skip
-    now = walk.seen.again("").get(name)
-    changed = now is not None and (now.mac, now.up, now.mtu, now.addresses) != (
-        port.mac, port.up, port.mtu, port.addresses)  # fmt: skip
-    who = [each for each in told["processes"] if not each["client"] and name in each["names"]]
-    if now is not None:
-        yield Station(
-            "changing", f"{name} stays as it is", "the same before and after the look",
-            f"now {now.mac}, {'UP' if now.up else 'DOWN'}, {now.addresses or 'no address'}"
-            if changed else "the same", not changed,
-            tuple(Said(f"ps -o args= -p {each['pid']}", 0, each["words"], "") for each in who),
-            f"sudo kill {ended(who[0])}" if who else "",
-        )  # fmt: skip
-
-
-def ended(process: Mapping[str, Any]) -> str:
-    """Say whom to kill: with a leader its group, or what it has just begun comes after all."""
-    return f"-- -{process['pid']}" if process.get("leads") else str(process["pid"])
-
-
 def gateway(walk: Walk) -> Iterator[Station]:
     """Look at the gateway port: there, up, with a registered pair of MAC and address."""
     assert walk.router is not None
@@ -238,7 +166,7 @@ def gateway(walk: Walk) -> Iterator[Station]:
                     f" --private-ip-addresses {own}")  # fmt: skip
         yield Station("registered", f"{name}'s address is registered",
                       f"one of {', '.join(eni.addresses)} ({eni.id})", own, ok,
-                      (links, meta(walk)), mend)  # fmt: skip
+                      (links, registered(walk)), mend)  # fmt: skip
     yield from pair(walk, gate, links)
 
 
@@ -258,15 +186,6 @@ def home(walk: Walk, port: Port) -> str:
     if walk.eni and walk.eni.router:
         words.append(f"{enter} route replace default via {walk.eni.router} dev {port.name}")
     return " && ".join(words)
-
-
-def meta(walk: Walk) -> Said:
-    """Give as evidence what AWS says of the ENI."""
-    eni = walk.eni
-    if eni is None:
-        return Said("", 127, "", "not known")
-    url = "http://169.254.169.254/latest/meta-data/network/interfaces/macs/"
-    return Said(f"curl {url}{eni.mac}/local-ipv4s", 0, " ".join(eni.addresses), "")
 
 
 def pair(walk: Walk, gate: Port, links: Said) -> Iterator[Station]:
@@ -295,7 +214,7 @@ def pair(walk: Walk, gate: Port, links: Said) -> Iterator[Station]:
         seen += f"; {left[0]}"
     yield Station(
         "gateway-mac", f"{name}'s MAC", f"{mac}, {expected}", seen, ok,
-        (links, meta(walk), heard(walk)), mend,
+        (links, registered(walk), heard(walk, port)), mend,
     )  # fmt: skip
     if gate.mac != mac:
         return
@@ -322,13 +241,6 @@ def pair(walk: Walk, gate: Port, links: Said) -> Iterator[Station]:
 def spare(port: Port) -> str:
     """Give another MAC, locally administered, that follows from the interface's own."""
     return "06:" + port.mac[3:9] + f"{(port.index * 37) % 256:02x}" + port.mac[11:]
-
-
-def heard(walk: Walk) -> Said:
-    """Give as evidence what was heard on the NIC."""
-    name = walk.nic.name if walk.nic else ""
-    rows = [" ".join(row) for row in walk.seen.told["heard"] if row[0] == name]
-    return Said(f"sudo tcpdump -n -e -i {name} 'arp or icmp'", 0, "\n".join(rows), "")
 
 
 def plugged(walk: Walk) -> Iterator[Station]:

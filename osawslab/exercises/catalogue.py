@@ -6,6 +6,7 @@ Which of them it is follows from the seed; neighbouring seeds have different one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 from osawslab.errors import BadSetting
 from osawslab.faults.catalogue import FAULTS
@@ -23,6 +24,21 @@ class Exercise:
     pool: tuple[Faults, ...]
 
     @property
+    def own(self) -> bool:
+        """True for a trainer's choice, whose name is the answer."""
+        return self.name not in EXERCISES
+
+    @property
+    def called(self) -> str:
+        """Give what a learner is told that it is called."""
+        return OWN if self.own else self.name
+
+    @property
+    def heading(self) -> str:
+        """Give what stands above it."""
+        return f"{OWN[0].upper()}{OWN[1:]}" if self.own else f"Exercise {self.name}: {self.title}"
+
+    @property
     def causes(self) -> int:
         """The number of causes, the same for every seed."""
         return len(self.pool[0])
@@ -37,7 +53,7 @@ def single(*names: str) -> tuple[Faults, ...]:
     return tuple((name,) for name in names)
 
 
-OWN = "what the trainer has chosen"
+OWN = "the trainer's choice"
 EXERCISES = {
     each.name: each
     for each in (
@@ -115,6 +131,12 @@ def named(name: str) -> Exercise:
             f"there is no exercise {name!r}", seen=unknown[0],
             next=f"one of: {', '.join(EXERCISES)}; or faults, such as nic-down+dnat-missing",
         )  # fmt: skip
+    for one, two in combinations(faults, 2):
+        if not FAULTS[one].goes_with(FAULTS[two]):
+            raise BadSetting(
+                f"{one} and {two} do not go together", seen=name,
+                next="one of them, or others: lab.faults()",
+            )  # fmt: skip
     return Exercise(name, OWN, " ".join(_told(FAULTS[each].symptom) for each in faults), (faults,))
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from osawslab.clinic.places import AREAS, PLACES
 from osawslab.clinic.station import ORDER, Diagnosis, Station
-from osawslab.errors import BadSetting, CannotReach, StepFailed, StepNotReady
+from osawslab.errors import BadSetting, CannotReach, LabError, StepFailed, StepNotReady
 from osawslab.exercises import catalogue, score, scores
 from osawslab.exercises.catalogue import Exercise
 from osawslab.exercises.score import Score
@@ -58,9 +58,9 @@ class Practice:
             if each.exercise == self.exercise.name:
                 return each
         raise StepNotReady(
-            f"the exercise {self.exercise.name!r} is not of this lab (any more)",
+            f"the exercise {self.exercise.called!r} is not of this lab (any more)",
             seen="the instance has no note of it",
-            next=f'lab.exercise("{self.exercise.name}")',
+            next="lab.exercise()" if self.exercise.own else f'lab.exercise("{self.exercise.name}")',
         )
 
     @property
@@ -72,7 +72,9 @@ class Practice:
     @property
     def places(self) -> Table:
         """List the places that may be the answer, outside in, with what would be wrong there."""
-        rows = [(key, PLACES[key].area, PLACES[key].what) for key in ORDER if key in PLACES]
+        cloud = self.lab._site().settings.cloud
+        rows = [(key, PLACES[key].area, PLACES[key].what) for key in ORDER
+                if key in PLACES and cloud in PLACES[key].clouds]  # fmt: skip
         return Table("Places on the path, outside in", ("answer", "where", "what is wrong"),
                      tuple(rows), code=("answer",))  # fmt: skip
 
@@ -133,7 +135,7 @@ class Practice:
             rows.append(Check(f"your answer {place}", "something was broken there", seen, ok, HELP))
         now = replace(now, found=tuple(found), wrong=wrong)
         self._keep(now)
-        return Checks(self.exercise.name, (*rows, named(now)))
+        return Checks(self.exercise.called, (*rows, named(now)))
 
     def check(self) -> Checks:
         """Hold the lab against a whole one, by real packets, and say what is not named yet."""
@@ -144,7 +146,7 @@ class Practice:
         if all(tried) and not now.mended:
             now = replace(now, minutes=max(0, int(time.time()) - now.began) // 60)
             self._keep(now)
-        return Checks(self.exercise.name, (named(now), *tried))
+        return Checks(self.exercise.called, (named(now), *tried))
 
     def _keep(self, new: Score) -> None:
         with self.lab._working("exercise") as site, steps.own_errors("exercise"):
@@ -155,12 +157,10 @@ class Practice:
     def _words(self) -> list[str]:
         now, what = self.score, self.exercise
         many = "One cause." if len(now.found) == 1 else f"{len(now.found)} causes."
-        lines = [f"Exercise {what.name}: {what.title}", what.told, many]
+        lines = [what.heading, what.told, many]
+        more = f' Another one of this kind: lab.exercise("{what.name}", seed={now.seed + 1})'
         if now.mended:
-            lines.append(
-                f"It is {now.state}. Another one of this kind:"
-                f' lab.exercise("{what.name}", seed={now.seed + 1})'
-            )
+            lines.append(f"It is {now.state}.{'' if what.own else more}")
         return lines
 
     def __repr__(self) -> str:
@@ -202,13 +202,14 @@ def told(lab: Lab) -> tuple[Score, ...]:
 def table(lab: Lab) -> Table:
     """List the exercises, and how far each is in this lab."""
     have = {each.exercise: each for each in told(lab)}
-    listed = {name: each.title for name, each in catalogue.EXERCISES.items()}
-    listed |= {name: catalogue.OWN for name in have if name not in listed}
-    rows = tuple(
-        (name, title, *(have[name].row[1:] if name in have else ("", "", "", "", "not begun", "")))
-        for name, title in listed.items()
-    )
-    return Table("Exercises", ("exercise", "about", *score.COLUMNS[1:]), rows)
+    none = ("", "", "", "", "not begun", "")
+    rows = [
+        (name, each.title, *(have[name].row[1:] if name in have else none))
+        for name, each in catalogue.EXERCISES.items()
+    ]
+    rows += [("-", catalogue.OWN, *each.row[1:]) for name, each in have.items()
+             if name not in catalogue.EXERCISES]  # fmt: skip
+    return Table("Exercises", ("exercise", "about", *score.COLUMNS[1:]), tuple(rows))
 
 
 def open(lab: Lab, name: str = "", seed: int | None = None) -> Practice:
@@ -225,12 +226,14 @@ def open(lab: Lab, name: str = "", seed: int | None = None) -> Practice:
             )  # fmt: skip
         return Practice(lab, catalogue.named(have[-1].exercise))
     wanted = catalogue.named(name)
+    if seed is not None and seed < 0:
+        raise BadSetting("a seed is 0 or more", seen=str(seed), next=f'lab.exercise("{name}")')
     same = next((each for each in have if each.exercise == name), None)
     if same and seed in (None, same.seed):
         return Practice(lab, wanted)
     if have and not have[-1].mended:
         raise StepNotReady(
-            f"the exercise {have[-1].exercise!r} is still broken",
+            f"the exercise {catalogue.named(have[-1].exercise).called!r} is still broken",
             seen=f"{have[-1].state}, {sum(have[-1].found)} of {len(have[-1].found)} causes named",
             next="mend it, and exercise.check(); or lab.mend() and exercise.check()",
         )
@@ -243,9 +246,18 @@ def begin(lab: Lab, wanted: Exercise, seed: int) -> None:
     whole(lab)
     faults = [FAULTS[name] for name in wanted.faults(seed)]
     with lab._working("exercise") as site, steps.own_errors("exercise"):
-        # Inside out: what is broken first must not cut the way to what is broken next.
-        for each in sorted(faults, key=lambda fault: ORDER.index(fault.station), reverse=True):
-            breaking.break_it(site, each.name, untold=seed)
+        sound = breaking.before(site)
+        for each in faults:
+            if why := each.why_not(sound):
+                raise BadSetting(f"this lab cannot have the fault {each.name!r}", seen=why,
+                                 next="lab.faults()")  # fmt: skip
+        try:
+            # Inside out: what is broken first must not cut the way to what is broken next.
+            for each in sorted(faults, key=lambda fault: ORDER.index(fault.station), reverse=True):
+                breaking.break_it(site, each.name, untold=seed)
+        except LabError:  # nobody is left with half an exercise
+            breaking.mend(site)
+            raise
         others = tuple(each for each in scores.read(site) if each.exercise != wanted.name)
         new = score.begin(wanted.name, seed, wanted.causes)
         scores.keep(site, (*others, new))

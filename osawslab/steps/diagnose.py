@@ -6,7 +6,8 @@ import socket
 from typing import Any
 
 from osawslab.clinic import account
-from osawslab.clinic.diagnosis import Case, diagnose
+from osawslab.clinic.case import Case
+from osawslab.clinic.diagnosis import diagnose
 from osawslab.clinic.station import Diagnosis
 from osawslab.errors import CannotReach, StepNotReady
 from osawslab.steps.site import Site

@@ -47,7 +47,7 @@ class Card(Panel):
 
     def __init__(self, practice: Practice) -> None:
         self.lab, self.practice = practice.lab, practice
-        self.step = f"exercise {practice.exercise.name}"
+        self.step = f"exercise {practice.exercise.called}"
         self.shown = HTML(said("<p>Look first, with the tables and captures; then answer.</p>"))
         self.shown.add_class("jp-RenderedHTMLCommon")
         rows = practice.places.rows

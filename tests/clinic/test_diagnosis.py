@@ -7,13 +7,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from osawslab import Lab, access
+from osawslab import Lab, access, confusion
 from osawslab.clinic import stranger
+from osawslab.clinic.source import listening
 from osawslab.clinic.station import Diagnosis
 from osawslab.cloud import handbuilt
 from osawslab.keys import key_file
@@ -147,6 +149,14 @@ def shut(port: int) -> Callable[[Any, Any], None]:
     return close
 
 
+def narrowed(ec2: Any, facts: Any) -> None:
+    """Let in only others to the published port."""
+    shut(522)(ec2, facts)
+    other = {"IpProtocol": "tcp", "FromPort": 522, "ToPort": 522,
+             "IpRanges": [{"CidrIp": "192.0.2.0/24"}]}  # fmt: skip
+    ec2.authorize_security_group_ingress(GroupId=facts.group["GroupId"], IpPermissions=[other])
+
+
 def no_way_out(ec2: Any, facts: Any) -> None:
     group = facts.group
     ec2.revoke_security_group_egress(
@@ -247,6 +257,8 @@ def test_a_strangers_host(switched: Lab, tmp_path: Path, monkeypatch: pytest.Mon
     assert found.cause is not None
     assert found.cause.key == "gateway-mac"
     assert facts.registered_mac in found.cause.mend
+    [asked] = [each for each in found.cause.evidence if each.command.startswith("curl ")]
+    assert switched.host().plain(asked.command).split() == asked.out.split()
     typed(switched, found.cause.mend)
     region = local.find("clinic")
     assert region is not None
@@ -257,7 +269,29 @@ def test_a_strangers_host(switched: Lab, tmp_path: Path, monkeypatch: pytest.Mon
     assert found.cause is not None
     assert found.cause.key == "eip", found.text
     typed(switched, found.cause.mend)
+    narrowed(site.ec2, facts)
+    found = stranger.run("box", config=config)
+    assert found.cause is not None
+    assert found.cause.key == "group", found.text
+    assert f"not let in from {confusion.HERE}" in found.cause.seen
+    shut(522)(site.ec2, site.read_ec2())
+    typed(switched, found.cause.mend)
+    site.forget()
     (tmp_path / "known").write_text("")
     found = stranger.run("box", config=config)
     assert found.cause is not None
     assert found.cause.key == "root"
+
+
+def test_who_knocks_is_heard_on_the_nic(switched: Lab) -> None:
+    site = switched._site()
+    address = site.read_ec2().eip("provider")
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(switched.host().script, listening(), seconds=3)
+        while not heard.done():
+            made = site.target.open_socket(address, 522, 2.0)
+            assert made is not None
+            made.close()
+            wait([heard], 0.5)  # a server lets in only so many that do not log in
+    rows = {(row[0], row[1], row[4], "172.16.20.101" in row[5:]) for row in heard.result()}
+    assert {("eth1", "in", "tcp syn 522", True), ("eth1", "out", "tcp syn-ack 522", True)} <= rows

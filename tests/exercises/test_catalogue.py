@@ -46,9 +46,17 @@ def test_neighbours_have_different_faults() -> None:
 
 def test_a_trainer_names_faults() -> None:
     found = catalogue.named("nic-down+dnat-missing")
-    assert (found.causes, found.title) == (2, catalogue.OWN)
+    assert (found.causes, found.heading) == (2, "The trainer's choice")
+    assert "nic-down" not in found.told
+    assert catalogue.named("router").heading == "Exercise router: one cause, in the router"
     assert found.faults(7) == ("nic-down", "dnat-missing")
     assert catalogue.named("router") is EXERCISES["router"]
     for wrong in ("", "routr", "nic-down+no"):
         with pytest.raises(BadSetting, match="no exercise"):
             catalogue.named(wrong)
+
+
+@pytest.mark.parametrize("name", ["nic-down+nic-address", "nic-down+nic-down"])
+def test_faults_that_do_not_go_together_are_no_exercise(name: str) -> None:
+    with pytest.raises(BadSetting, match="do not go together"):
+        catalogue.named(name)

@@ -102,7 +102,22 @@ def test_the_command_goes_on_with_it_and_a_trainer_sees_all(lab: Lab, capsys: An
     assert [(each["exercise"], each["state"]) for each in rows] == [
         ("hidden", "done"), ("dnat-missing", "done"),
     ]  # fmt: skip
-    assert "dnat-missing" in [row[0] for row in lab.exercises().rows]
+    choice = lab.exercise("dnat-missing")
+    assert "The trainer's choice" in repr(choice)
+    assert lab.exercises().rows[-1][1] == "the trainer's choice"
+    for text in (repr(choice), repr(lab.exercises()), repr(choice.check()), str(found)):
+        assert "dnat-missing" not in text
+    assert "Another one" not in repr(choice)
+
+
+def test_what_this_lab_cannot_have_breaks_nothing(lab: Lab) -> None:
+    for name, seed in (("dnat-missing+bridge-down", None), ("router", -1)):
+        with pytest.raises(BadSetting):
+            lab.exercise(name, seed)
+        assert lab.broken().rows == ()
+    with pytest.raises(BadSetting, match="no place"):
+        lab.exercise().answer("the cable")
+    assert not lab.exercise().answer("services")
 
 
 def test_a_lab_that_does_not_work_is_no_exercise(lab: Lab) -> None:

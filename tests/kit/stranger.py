@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from osawslab.clinic.account import Account
-from osawslab.clinic.diagnosis import Case, diagnose, nobody
+from osawslab.clinic.case import Case
+from osawslab.clinic.diagnosis import diagnose, nobody
 from osawslab.clinic.seen import Nic
 from osawslab.clinic.station import Diagnosis
 
