@@ -13,7 +13,7 @@ from typing import Any
 from osawslab.aws import estate, quotas
 from osawslab.aws.facts import FLOATING, LAB, MADE, Facts, every, role, specification, tag
 from osawslab.aws.inquiry import Inquiry, Refusal
-from osawslab.cloud import floating, mac_nat
+from osawslab.cloud import floating, mac_nat, program
 from osawslab.cloud.floating import Floating
 from osawslab.cloud.handbuilt import VM_HOST_KEY, Cloud
 from osawslab.cloud.openstack.lasting import second_address
@@ -189,13 +189,15 @@ def _inward(
     host, cloud = facts.ground.host, facts.ground.cloud
     if facts.neutron is None:
         make = floating.gone if gone else floating.wants
-        return work.actions(host, make(cloud, one, port))
+        ones = {each for each, _ in facts.found} - {one} | (set() if gone else {one})
+        lasts = [program.kept(cloud, cloud.lasts, ones)] if cloud.lasts else []
+        return work.actions(host, [*make(cloud, one, port), *lasts])
     from osawslab.steps import openstack_floating
 
     if gone:
-        flows = work.actions(host, floating.no_flows(cloud, one, port))
+        flows = openstack_floating.flows(facts.neutron, floating.no_flows, one, port)
         return (*openstack_floating.gone(site, facts.neutron, one), *flows)
-    flows = work.actions(host, floating.flows(cloud, one, port))
+    flows = openstack_floating.flows(facts.neutron, floating.flows, one, port)
     return (*flows, *openstack_floating.made(site, facts.neutron, one))
 
 

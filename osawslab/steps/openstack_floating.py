@@ -7,14 +7,17 @@ the gateway port that has the registered MAC. With `mac-nat` the flows come firs
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from osawslab.cloud import floating
+from osawslab.cloud import floating, mac_nat
 from osawslab.cloud.floating import Floating
+from osawslab.cloud.handbuilt import Cloud, Want
 from osawslab.cloud.openstack import api, lasting
 from osawslab.cloud.openstack.making import Deed
 from osawslab.cloud.openstack.project import EXTERNAL
 from osawslab.errors import BadSetting, LabTimeout, StepNotReady
+from osawslab.host.facts import Link
 from osawslab.report import Action
 from osawslab.steps import openstack_networks, work
 from osawslab.steps.openstack_networks import Seen
@@ -71,6 +74,21 @@ def _wait(site: Site, there: Seen, one: Floating, made: bool) -> None:
                 next="lab.shell('journalctl -n 20 -u neutron-l3-agent')",
             )
         time.sleep(PAUSE_SECONDS)
+
+
+def flows(
+    there: Seen, make: Callable[[Cloud, Floating, Link], list[Want]], one: Floating, port: Link
+) -> tuple[Action, ...]:
+    """List what is missing, or too much, of its flows, and of the file that makes flows last."""
+    cloud, pair = there.ground.cloud, (one.address, port.mac)
+    wants = [want for want in make(cloud, one, port) if not want.holds]
+    if wants and cloud.lasts == "mac-nat":
+        pairs = mac_nat.pairs(cloud) - {pair} | ({pair} if make is floating.flows else set())
+        text = lasting.flows(cloud, pairs)
+        wants.append(
+            Want(False, "so it is after a boot, too", f"cat > {lasting.FLOWS} <<'END'\n{text}END")
+        )
+    return work.actions(there.ground.host, wants)
 
 
 def made(site: Site, there: Seen, one: Floating) -> list[Action]:
