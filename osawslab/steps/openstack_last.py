@@ -54,7 +54,7 @@ class Seen:
     forwarding: tuple[Any, Any]  # floating IP and rule
     nic: dict[str, Any]  # EC2's provider NIC
     eip: dict[str, Any]  # EC2's Elastic IP of the second address; empty for none
-    room: Row | None  # for one more Elastic IP, where it is missing
+    room: tuple[Row, ...]  # for what is missing: the second address, its Elastic IP
     stranger: str  # whose the second address is, where it is not ours; else ""
     files: dict[str, str]
     wanted: dict[str, str]
@@ -97,6 +97,16 @@ def _stranger(site: Site, nic: dict[str, Any], eip: dict[str, Any]) -> str:
     return "" if eip else "no Elastic IP of this lab's"
 
 
+def _room(inquiry: Inquiry, nic: dict[str, Any], eip: dict[str, Any]) -> tuple[Row, ...]:
+    """Hold what is missing of the second address against both quotas."""
+    have = [str(each["PrivateIpAddress"]) for each in nic["PrivateIpAddresses"]]
+    second = lasting.second_address(inquiry.settings)
+    return (
+        *(() if eip else (quotas.addresses(inquiry, 1),)),
+        *(() if second in have else (quotas.of_nic(inquiry, have),)),
+    )
+
+
 def read(site: Site) -> Seen:
     """Read instance, Neutron and EC2. Raises StepNotReady."""
     there = openstack_networks.read(site)
@@ -110,7 +120,7 @@ def read(site: Site) -> Seen:
             stranger = lasting.stranger(there.openstack, settings)
     ec2, eip = site.instance.ec2, _eip(site)
     nic = dict(ec2.nics["provider"])
-    room = None if eip else quotas.addresses(Inquiry(site.target, settings, ec2), 1)
+    room = _room(Inquiry(site.target, settings, ec2), nic, eip)
     flows = lasting.flows(cloud, mac_nat.pairs(cloud)) if strategy == "mac-nat" else ""
     wanted = lasting.files(
         cloud.names, settings.provider_bridge, cloud.registered_mac, strategy, flows
@@ -144,11 +154,11 @@ def _require(facts: Seen) -> None:
             next="give it back: openstack floating ip delete, aws ec2 disassociate-address,"
             " aws ec2 unassign-private-ip-addresses",
         )
-    if facts.room is not None and not facts.room.ok:
-        raise StepNotReady(
-            "no Elastic IP is left for the second address", seen=facts.room.seen,
-            next=facts.room.next,
-        )  # fmt: skip
+    for row in facts.room:
+        if not row.ok:
+            raise StepNotReady(
+                f"there is no room for the second address: {row.what}", seen=row.seen, next=row.next
+            )
 
 
 def _has(nic: dict[str, Any], address: str) -> bool:
