@@ -41,6 +41,14 @@ def _ip(there: Seen, address: str) -> Any:
     return next(iter(there.openstack.network.ips(floating_ip_address=address)), None)
 
 
+def _router(there: Seen, one: Floating) -> Any:
+    assert there.project is not None
+    if not one.router:
+        return there.project.router
+    with api.own_errors():
+        return there.openstack.network.get_router(one.router)
+
+
 def _port(there: Seen, fixed: str) -> Any:
     """Find the port that has an address. Raises BadSetting."""
     with api.own_errors():
@@ -93,8 +101,7 @@ def flows(
 
 def made(site: Site, there: Seen, one: Floating) -> list[Action]:
     """List what is missing of it in Neutron. Raises BadSetting, StepNotReady for DVR and HA."""
-    assert there.project is not None
-    lasting.require_plain(there.project.router)
+    lasting.require_plain(_router(there, one))
     port, network = _port(there, one.fixed), there.openstack.network
     with api.own_errors():
         have = _ip(there, one.address)
