@@ -49,14 +49,24 @@ def _router(there: Seen, one: Floating) -> Any:
         return there.openstack.network.get_router(one.router)
 
 
-def _port(there: Seen, fixed: str) -> Any:
-    """Find the port that has an address. Raises BadSetting."""
+def _port(there: Seen, router: Any, fixed: str) -> Any:
+    """Find the port that has an address in one of a router's networks. Raises BadSetting."""
+    network = there.openstack.network
     with api.own_errors():
-        found = there.openstack.network.ports(fixed_ips=f"ip_address={fixed}")
-        port = next((p for p in found if not str(p.device_owner).startswith("network:")), None)
+        inner = {
+            port.network_id
+            for port in network.ports(device_id=router.id)
+            if port.device_owner == "network:router_interface"
+        }
+        found = [
+            port
+            for port in network.ports(fixed_ips=f"ip_address={fixed}")
+            if port.network_id in inner and not str(port.device_owner).startswith("network:")
+        ]
+        port = found[0] if found else None
     if port is None:
         raise BadSetting(
-            "Neutron has no port with this VM's address",
+            f"Neutron has no port with this VM's address in a network of {router.name}",
             seen=fixed,
             next="./lab openstack port list",
         )
@@ -101,8 +111,8 @@ def flows(
 
 def made(site: Site, there: Seen, one: Floating) -> list[Action]:
     """List what is missing of it in Neutron. Raises BadSetting, StepNotReady for DVR and HA."""
-    lasting.require_plain(_router(there, one))
-    port, network = _port(there, one.fixed), there.openstack.network
+    lasting.require_plain(router := _router(there, one))
+    port, network = _port(there, router, one.fixed), there.openstack.network
     with api.own_errors():
         have = _ip(there, one.address)
     same = have is not None and (have.port_id, have.fixed_ip_address) == (port.id, one.fixed)
