@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from osawslab.lab import Lab
 
 REBOOT = "reboot of the instance"
-SWITCH = "restart of ovs-vswitchd"
+SWITCH, DATABASE = "restart of ovs-vswitchd", "restart of ovsdb-server"
+REFUSED = "refused by Neutron: nothing was lost"
 PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 2.0
 COLUMNS = (
@@ -34,7 +35,8 @@ COLUMNS = (
 class Kind:
     """A cloud with its events: what causes each, as root on the instance; "" is EC2's reboot.
 
-    `patience` is how long an answer is waited for, in seconds, where it was made to last and not.
+    `patience` is how long an answer is waited for, in seconds, where it was made to last, `silence`
+    where it was not; `before`: that is measured, too.
     """
 
     settings: Mapping[str, str]
@@ -42,15 +44,31 @@ class Kind:
     patience: float
     silence: float
     settled: float = 0.0  # after so many seconds it must still answer: an agent has come up then
+    before: bool = True
+
+    @property
+    def strategy(self) -> str:
+        """What its lines say of the way that the registered MAC takes."""
+        linux = ", Linux bridge" * (self.settings.get("bridge") == "linux")
+        return self.settings["strategy"] + linux
+
+    @property
+    def cells(self) -> set[tuple[str, str, str, bool]]:
+        """Say what is measured: cloud, strategy, event, and whether it was made to last."""
+        return {
+            (self.settings["cloud"], self.strategy, event, lasting)
+            for event in self.events
+            for lasting in (False, True)[not self.before :]
+        }
 
 
 # Killed, not asked to end; then what was killed is started, and nothing else.
+KILL = "kill -9 $(cat /run/openvswitch/{}.pid); sleep 0.1; service openvswitch-switch start"
+LINUX = {REBOOT: ""}
 HANDBUILT = {
-    REBOOT: "",
-    SWITCH: "kill -9 $(cat /run/openvswitch/ovs-vswitchd.pid); sleep 0.1;"
-    " service openvswitch-switch start",
-}
-# As admin, by OpenStack's own client on the instance. Where Neutron refuses, nothing happens.
+    **LINUX, SWITCH: KILL.format("ovs-vswitchd"), DATABASE: KILL.format("ovsdb-server"),
+}  # fmt: skip
+# As admin, by OpenStack's own client on the instance.
 OPENSTACK = (
     ". /var/lib/osawslab/openstack/secrets; export OS_PASSWORD=$ADMIN_PASSWORD OS_USERNAME=admin"
     " OS_PROJECT_NAME=admin OS_USER_DOMAIN_ID=default OS_PROJECT_DOMAIN_ID=default"
@@ -61,19 +79,42 @@ GATEWAY = "gateway of the router unset and set"
 REAL = {
     "restart of neutron-l3-agent": "systemctl restart neutron-l3-agent",
     "restart of neutron-openvswitch-agent": "systemctl restart neutron-openvswitch-agent",
+    "restart of neutron-dhcp-agent": "systemctl restart neutron-dhcp-agent",
+    "restart of neutron-metadata-agent": "systemctl restart neutron-metadata-agent",
     "router disabled and enabled": OPENSTACK
     + "openstack router set --disable router1; sleep 5; openstack router set --enable router1",
-    GATEWAY: OPENSTACK + "openstack router unset --external-gateway router1; sleep 5;"
+    # Where a floating IP needs the gateway Neutron refuses, and nothing happens.
+    GATEWAY: OPENSTACK + "if ! said=$(openstack router unset --external-gateway router1 2>&1);"
+    " then case $said in *'required by one or more floating IPs'*)"
+    f" echo '{REFUSED}'; exit ;; esac; echo \"$said\" >&2; exit 1; fi; sleep 5;"
     " openstack router set --external-gateway provider"
     " --fixed-ip subnet=provider,ip-address=172.16.20.101 router1",
     SWITCH: "systemctl restart ovs-vswitchd",
+    DATABASE: "systemctl restart ovsdb-server",
     REBOOT: "",
 }
 KINDS = (
-    Kind({"cloud": "handbuilt", "instance_type": "t2.large"}, HANDBUILT, 60.0, 10.0),
-    Kind({"cloud": "handbuilt", "instance_type": "t3.large"}, HANDBUILT, 60.0, 10.0),
-    Kind({"cloud": "openstack"}, REAL, 240.0, 60.0, 20.0),
-)
+    *(
+        Kind(
+            {"cloud": "handbuilt", "instance_type": size, "bridge": bridge, "strategy": strategy},
+            LINUX if bridge == "linux" else HANDBUILT, 60.0, 10.0,
+        )
+        for size, bridge, strategy in (
+            ("t2.large", "openvswitch", "swap"),
+            ("t3.large", "openvswitch", "share"),
+            ("t3.large", "openvswitch", "mac-nat"),
+            ("t2.large", "linux", "swap"),
+            ("t3.large", "linux", "share"),
+        )
+    ),
+    *(
+        Kind(
+            {"cloud": "openstack", "instance_type": size, "strategy": strategy},
+            REAL, 240.0, 60.0, 20.0, before=False,
+        )
+        for size, strategy in (("t2.large", "swap"), ("t3.large", "share"), ("t2.large", "mac-nat"))
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +126,7 @@ class Line:
     event: str
     made_to_last: bool
     answers_again: bool
-    seconds: float | None  # from the event's end to the answer; None where there was none
+    seconds: float | None  # to the answer, from the event's end; None: none, or it was refused
     agents_up: float | None = None  # until Neutron's agents were; None where none was started anew
 
     @property
@@ -120,15 +161,20 @@ def answered(lab: Lab, address: str, port: int, seconds: float) -> float | None:
     return None
 
 
-def cause(lab: Lab, command: str) -> None:
-    """Cause an event, and let go of the lab: from here on nothing of it runs."""
+def cause(lab: Lab, command: str) -> bool:
+    """Cause an event, and let go of the lab: from here on nothing of it runs.
+
+    True where Neutron has refused it.
+    """
+    refused = False
     if command:
-        lab.shell(command)
+        refused = REFUSED in lab.shell(command).output
     else:
         instance = lab._site().read_ec2().instance
         assert instance is not None
         lab.client("ec2").reboot_instances(InstanceIds=[instance["InstanceId"]])
     lab.close()
+    return refused
 
 
 def agents_up(lab: Lab) -> float:
@@ -140,9 +186,8 @@ def agents_up(lab: Lab) -> float:
 def come_through(lab: Lab, kind: Kind, lasting: bool) -> Iterator[Line]:
     """Cause each event, and look; where nothing came back by itself, the steps mend it."""
     address, port = published(lab, lasting)
-    strategy = str(lab.run("swap_mac").notes[0]).split(":")[0].removeprefix("strategy ")
     for event, command in kind.events.items():
-        cause(lab, command)
+        refused = cause(lab, command)
         began, agents = time.time(), None
         wait = kind.patience if lasting else kind.silence
         seconds = answered(lab, address, port, wait)
@@ -154,8 +199,8 @@ def come_through(lab: Lab, kind: Kind, lasting: bool) -> Iterator[Line]:
         if seconds is not None and kind.settled:
             agents = round(agents_up(lab) - began, 1)
         yield Line(
-            kind.settings["cloud"], strategy, event, lasting, seconds is not None, seconds,
-            agents if agents and agents > 0 else None,
+            kind.settings["cloud"], kind.strategy, event, lasting, seconds is not None,
+            None if refused else seconds, agents if agents and agents > 0 else None,
         )  # fmt: skip
         if seconds is None:
             lab.host().wait(kind.patience)
@@ -187,7 +232,7 @@ def measure(kinds: Sequence[Kind] = KINDS) -> list[Line]:
             continue  # needs root
         try:
             with Lab("survival", target="local", **kind.settings) as lab:
-                for lasting in (False, True):
+                for lasting in (False, True)[not kind.before :]:
                     mended(lab, lasting)
                     lines += come_through(lab, kind, lasting)
         finally:
@@ -199,9 +244,11 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """Show lines as a table: an event, and what of it the VM has come through."""
     rows = []
     for line in lines:
-        told = f"after {line['seconds']:.0f} s" if line["answers_again"] else "no"
-        if line["answers_again"] and (agents := line.get("agents_up")):
-            told += f"; the agents were up after {agents:.0f} s"
+        told = "no"
+        if line["answers_again"]:
+            told = REFUSED if line["seconds"] is None else f"after {line['seconds']:.0f} s"
+            if agents := line.get("agents_up"):
+                told += f"; the agents were up after {agents:.0f} s"
         rows.append(
             (
                 str(line["cloud"]),

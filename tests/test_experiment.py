@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,12 @@ def made(**changes: str) -> Matrix:
         for each in CELLS
     ]
     return Matrix((replace(cells[0], **changes), *cells[1:]))
+
+
+def test_each_expectation_has_its_source() -> None:
+    page = re.compile(r"https://|[a-z-]+\([1-8]\)")  # on the web, or of the manual
+    assert all(page.match(expected(*each).source) for each in CELLS)
+    assert list(made().table.frame["source"]) == [expected(*each).source for each in CELLS]
 
 
 def test_the_table_says_what_is_not_as_expected() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from osawslab.aws.inquiry import Inquiry, Refusal, Row, unknown
@@ -92,6 +93,21 @@ def addresses(inquiry: Inquiry, needed: int | None = None) -> Row:
     return _room(
         inquiry, ADDRESSES, "Elastic IPs", needed, len(found["Addresses"]),
         f"aws ec2 release-address --allocation-id {idle}",
+    )  # fmt: skip
+
+
+def of_nic(inquiry: Inquiry, have: Collection[str]) -> Row:
+    """Private addresses of a NIC of the lab's instance: one more beside those that it has."""
+    assert inquiry.have.instance is not None
+    kind = str(inquiry.have.instance["InstanceType"])
+    told = inquiry.kind(kind)
+    if isinstance(told, Refusal):
+        return unknown("private addresses", "one more", told)
+    most = int(told["NetworkInfo"]["Ipv4AddressesPerInterface"])
+    return Row(
+        f"a NIC of {kind} can have {most} private addresses", "one more",
+        ", ".join(sorted(have)), len(have) < most,
+        "lab.remove_floating_ip(ADDRESS), or a larger instance_type in a lab of its own",
     )  # fmt: skip
 
 

@@ -114,15 +114,12 @@ def there(cloud: Cloud, floating: Floating) -> bool:
 
 
 def _flows(cloud: Cloud, floating: Floating, port: Link) -> tuple[mac_nat.Flow, ...]:
-    nic = cloud.require_provider_nic().name
     pairs = [(floating.address, port.mac)]
-    return mac_nat.flows(pairs, cloud.registered_mac, nic) if cloud.translates else ()
+    return mac_nat.wanted(cloud, pairs) if cloud.translates else ()
 
 
 def _have(cloud: Cloud) -> set[tuple[frozenset[str], str]]:
-    bridge, nic = cloud.bridge(cloud.names.translator), cloud.require_provider_nic().name
-    ports = {str(mac_nat.NIC_PORT): nic, str(mac_nat.NEAR_PORT): mac_nat.NEAR}
-    return {flow.key for flow in mac_nat.read(bridge, ports)} if bridge else set()
+    return {flow.key for flow in mac_nat.have(cloud)}
 
 
 def flows(cloud: Cloud, floating: Floating, port: Link) -> list[Want]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from osawslab.cloud import handbuilt, lasting
+from osawslab.cloud.floating import Floating
 from osawslab.cloud.handbuilt import LASTING, Cloud
 from osawslab.errors import LabError
 from osawslab.host import probe
@@ -48,6 +49,12 @@ class Here:
         return probe.main(given)
 
 
+def told() -> dict[str, Any]:
+    """Read what is to be kept: it may have become more since this program was started."""
+    config: dict[str, Any] = json.loads(Path(CONFIG).read_text())
+    return config
+
+
 def read(config: dict[str, Any]) -> Cloud:
     """Read the cloud of this host."""
     host = cast(Any, Here())
@@ -69,16 +76,18 @@ def alone(path: str, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def mend(config: dict[str, Any]) -> None:
+def mend() -> None:
     """Do what is missing, and say what was done and what did not help."""
     with alone(MENDING, wait=True):
+        config = told()
+        ones = [Floating(*each) for each in config.get("floating", ())]
         for number in range(ROUNDS):
             cloud = read(config)
             if cloud.uses_openvswitch and cloud.host.bridges is None:
                 say("Open vSwitch does not run: nothing is done")
                 return
             try:
-                todo = lasting.missing(cloud, config["strategy"])
+                todo = lasting.missing(cloud, config["strategy"], ones)
             except LabError as error:
                 say(f"nothing is done: {error}".replace("\n", ";"))
                 return
@@ -114,19 +123,19 @@ def wait_for_switch() -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-def watch(config: dict[str, Any]) -> None:
+def watch() -> None:
     """Mend now, and after each end of ovs-vswitchd."""
     with alone(PID, wait=False) as mine:
         if not mine:
             return
-        if not read(config).uses_openvswitch:
+        if not read(told()).uses_openvswitch:
             say("started")
-            mend(config)
+            mend()
             return
         while wait_for_switch():
             ended = switch()
             say("ovs-vswitchd is up")
-            mend(config)
+            mend()
             if ended < 0:
                 say(f"{SWITCH} names no ovs-vswitchd: its end will not be seen")
                 return
@@ -139,8 +148,7 @@ def watch(config: dict[str, Any]) -> None:
 def main() -> None:
     """Be the program."""
     os.environ["PATH"] = probe.PATH
-    config = json.loads(Path(CONFIG).read_text())
-    (watch if sys.argv[1:] == ["watch"] else mend)(config)
+    (watch if sys.argv[1:] == ["watch"] else mend)()
 
 
 if __name__ == "__main__":

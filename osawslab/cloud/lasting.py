@@ -6,11 +6,13 @@ needs besides (`STRATEGIES`); all else is what the steps want, in their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from osawslab.cloud import handbuilt, router, vm
+from osawslab.cloud import floating, handbuilt, mac_nat, router, vm
+from osawslab.cloud.floating import Floating
 from osawslab.cloud.handbuilt import ALIAS, Cloud, Want
+from osawslab.host.facts import Link
 
 Persistent = Callable[[Cloud], Iterator[Want]]
 
@@ -44,7 +46,25 @@ def share(cloud: Cloud) -> Iterator[Want]:
     )
 
 
-STRATEGIES: Mapping[str, Persistent] = {"swap": swap, "share": share}
+def translate(cloud: Cloud) -> Iterator[Want]:
+    """Want the own bridge and its flows, which Open vSwitch does not keep."""
+    own = (cloud.settings.provider_address, cloud.names.gateway_mac)
+    yield from mac_nat.wants(cloud, mac_nat.pairs(cloud) | {own})
+
+
+STRATEGIES: Mapping[str, Persistent] = {"swap": swap, "share": share, "mac-nat": translate}
+
+
+def gateway_mac(cloud: Cloud, strategy: str) -> str:
+    """Give the MAC that the gateway port has with a strategy."""
+    return cloud.names.gateway_mac if strategy == "mac-nat" else cloud.registered_mac
+
+
+def floats(cloud: Cloud, ones: Iterable[Floating]) -> Iterator[Want]:
+    """Want the router's floating IPs; it may have been made just now."""
+    port = cloud.gateway or Link(cloud.names.gateway, "", False, "", (), 0, "", "", "")
+    for one in ones:
+        yield from floating.wants(cloud, one, replace(port, mac=cloud.names.gateway_mac))
 
 
 def dead(cloud: Cloud) -> Iterator[Want]:
@@ -57,16 +77,18 @@ def dead(cloud: Cloud) -> Iterator[Want]:
         )
 
 
-def wants(cloud: Cloud, strategy: str) -> Iterator[Want]:
-    """Want all of it, but for dead ports; the gateway port is made with the registered MAC."""
-    made = replace(cloud, names=replace(cloud.names, gateway_mac=cloud.registered_mac))
+def wants(cloud: Cloud, strategy: str, ones: Iterable[Floating] = ()) -> Iterator[Want]:
+    """Want all of it, but for dead ports; the gateway port is made with the MAC it is to have."""
+    mac = gateway_mac(cloud, strategy)
+    made = replace(cloud, names=replace(cloud.names, gateway_mac=mac))
     nic = cloud.require_provider_nic()
     yield from handbuilt.provider_bridge(cloud)
     yield handbuilt.add_bridge(cloud, cloud.names.integration, "the bridge of VMs and routers")
     yield from handbuilt.patch(cloud)
     neutrons = f"the MAC that Neutron gives {made.names.gateway}"
     for want in router.wants(made):
-        yield replace(want, why="the registered MAC") if want.why == neutrons else want
+        renamed = want.why == neutrons and mac == cloud.registered_mac
+        yield replace(want, why="the registered MAC") if renamed else want
     yield from vm.wants(cloud)
     yield from STRATEGIES[strategy](cloud)
     note = ALIAS + cloud.registered_mac
@@ -78,9 +100,10 @@ def wants(cloud: Cloud, strategy: str) -> Iterator[Want]:
         "the rule that publishes the VM",
         f"ip netns exec {cloud.names.router_netns} iptables -t nat {rule}",
     )
+    yield from floats(cloud, ones)
 
 
-def missing(cloud: Cloud, strategy: str) -> list[Want]:
+def missing(cloud: Cloud, strategy: str, ones: Iterable[Floating] = ()) -> list[Want]:
     """List what does not hold: dead ports first, alone, since they hide what is missing."""
     buried = [want for want in dead(cloud) if cloud.uses_openvswitch and not want.holds]
-    return buried or [want for want in wants(cloud, strategy) if not want.holds]
+    return buried or [want for want in wants(cloud, strategy, ones) if not want.holds]

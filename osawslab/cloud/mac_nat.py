@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from osawslab.cloud.handbuilt import Cloud
+from osawslab.cloud.handbuilt import Cloud, Want, datapath
 from osawslab.host.facts import Bridge
 
 NEAR, FAR = "nat-ex", "ex-nat"  # the patch cable: on the own bridge, on the provider bridge
@@ -104,3 +104,87 @@ def read(bridge: Bridge, ports: Mapping[str, str]) -> tuple[Flow, ...]:
         ]
         found.append(Flow(named(",".join(tokens)), named(actions)))
     return tuple(found)
+
+
+def pairs(cloud: Cloud) -> set[tuple[str, str]]:
+    """Give the addresses of all gateway ports, each with the MAC that its port should have."""
+    at_gateway = cloud.gateway.mac if cloud.gateway else ""
+    return {
+        (address, cloud.names.gateway_mac if mac == at_gateway else mac)
+        for address, mac in addresses(cloud)
+    }
+
+
+def wanted(cloud: Cloud, pairs: Iterable[tuple[str, str]]) -> tuple[Flow, ...]:
+    """Give the flows that these addresses should have on this cloud's own bridge."""
+    return flows(sorted(pairs), cloud.registered_mac, cloud.require_provider_nic().name)
+
+
+def text(flows: Iterable[Flow]) -> str:
+    """Write flows as a file that `ovs-ofctl add-flows` takes."""
+    return "".join(f"{flow.match},actions={flow.actions}\n" for flow in flows)
+
+
+def have(cloud: Cloud) -> tuple[Flow, ...]:
+    """Read the flows of the cloud's own bridge."""
+    bridge, nic = cloud.bridge(cloud.names.translator), cloud.require_provider_nic().name
+    return read(bridge, {str(NIC_PORT): nic, str(NEAR_PORT): NEAR}) if bridge else ()
+
+
+def outside(cloud: Cloud) -> bool:
+    """Say whether the provider bridge has its end of the patch cable."""
+    provider = cloud.bridge(cloud.settings.provider_bridge)
+    return provider is not None and FAR in provider.ports
+
+
+def cabled(cloud: Cloud) -> bool:
+    """Say whether the patch cable has both ends."""
+    own = cloud.bridge(cloud.names.translator)
+    return own is not None and NEAR in own.ports and outside(cloud)
+
+
+def wants(cloud: Cloud, pairs: Iterable[tuple[str, str]]) -> list[Want]:
+    """Want the own bridge with NIC, patch cable and exactly the flows of these addresses."""
+    nic, own = cloud.require_provider_nic().name, cloud.names.translator
+    bridge, provider = cloud.bridge(own), cloud.settings.provider_bridge
+    kind = f" {datapath(cloud)}" if datapath(cloud) else ""
+    found = [
+        Want(
+            bridge is not None,
+            "an own bridge, of which Neutron knows nothing: it drops what no rule lets pass",
+            f"ovs-vsctl --may-exist add-br {own} -- set bridge {own} fail_mode=secure{kind}",
+        ),
+        Want(
+            bridge is not None and nic in bridge.ports,
+            "the NIC moves to it",
+            f"ovs-vsctl --if-exists del-port {provider} {nic} -- --may-exist add-port {own} {nic}"
+            f" -- set interface {nic} ofport_request={NIC_PORT}",
+        ),
+        Want(
+            cabled(cloud),
+            "a patch cable from it to the provider bridge",
+            f"ovs-vsctl --may-exist add-port {own} {NEAR} -- set interface {NEAR} type=patch"
+            f" options:peer={FAR} ofport_request={NEAR_PORT}"
+            f" -- --may-exist add-port {provider} {FAR} -- set interface {FAR} type=patch"
+            f" options:peer={NEAR}",
+        ),
+    ]
+    right, there = wanted(cloud, pairs), have(cloud)
+    keys, matches = {flow.key for flow in right}, {flow.key[0] for flow in right}
+    found += [
+        Want(
+            False, "a rule of an earlier time", f"ovs-ofctl --strict del-flows {own} '{flow.match}'"
+        )
+        for flow in there
+        if flow.key not in keys and flow.key[0] not in matches
+    ]
+    present = {flow.key for flow in there}
+    found += [
+        Want(
+            flow.key in present,
+            flow.why,
+            f"ovs-ofctl add-flow {own} '{flow.match},actions={flow.actions}'",
+        )
+        for flow in right
+    ]
+    return found

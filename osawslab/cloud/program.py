@@ -6,11 +6,13 @@ import functools
 import io
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from osawslab.cloud.handbuilt import FOLDER
-from osawslab.cloud.keeper import LOG, MENDING, PID
+from osawslab.cloud.floating import Floating
+from osawslab.cloud.handbuilt import FOLDER, Cloud, Want
+from osawslab.cloud.keeper import CONFIG, LOG, MENDING, PID
 from osawslab.settings import Settings
 
 PROGRAM = f"{FOLDER}/last.pyz"
@@ -18,8 +20,8 @@ BOOT = "/var/lib/cloud/scripts/per-boot/osawslab-last"
 # Nothing outside of the standard library is imported by these.
 MODULES = (
     "errors", "settings", "host/__init__", "host/probe", "host/facts", "host/interfaces",
-    "cloud/__init__", "cloud/names", "cloud/handbuilt", "cloud/router", "cloud/vm",
-    "cloud/lasting", "cloud/keeper",
+    "aws/__init__", "aws/facts", "cloud/__init__", "cloud/names", "cloud/handbuilt",
+    "cloud/router", "cloud/vm", "cloud/mac_nat", "cloud/floating", "cloud/lasting", "cloud/keeper",
 )  # fmt: skip
 KEPT = (  # the settings that the cloud is made from
     "name", "provider_cidr", "provider_address", "provider_bridge", "tenant_cidr", "vm_address",
@@ -60,8 +62,23 @@ def archive() -> bytes:
     return made.getvalue()
 
 
-def config(settings: Settings, registered_mac: str, strategy: str) -> str:
-    """Write what the program is told."""
+def config(
+    settings: Settings, registered_mac: str, strategy: str, floats: Iterable[Floating] = ()
+) -> str:
+    """Write what the program is told; of the floating IPs, those of the lab's own router."""
     given: dict[str, Any] = {name: getattr(settings, name) for name in KEPT}
-    told = {"registered_mac": registered_mac, "strategy": strategy, "settings": given}
+    told: dict[str, Any] = {
+        "registered_mac": registered_mac,
+        "strategy": strategy,
+        "settings": given,
+    }
+    if ones := sorted({(one.address, one.fixed) for one in floats if not one.router}):
+        told["floating"] = ones
     return json.dumps(told, sort_keys=True) + "\n"
+
+
+def kept(cloud: Cloud, strategy: str, floats: Iterable[Floating]) -> Want:
+    """Want the program to be told all that it is to keep."""
+    text = config(cloud.settings, cloud.registered_mac, strategy, floats)
+    have = cloud.host.files.get(CONFIG) == text
+    return Want(have, "what it is to keep", f"cat > {CONFIG} <<'END'\n{text}END")

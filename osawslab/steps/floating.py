@@ -12,8 +12,8 @@ from typing import Any
 
 from osawslab.aws import estate, quotas
 from osawslab.aws.facts import FLOATING, LAB, MADE, Facts, every, role, specification, tag
-from osawslab.aws.inquiry import Inquiry, Refusal
-from osawslab.cloud import floating, mac_nat
+from osawslab.aws.inquiry import Inquiry
+from osawslab.cloud import floating, mac_nat, program
 from osawslab.cloud.floating import Floating
 from osawslab.cloud.handbuilt import VM_HOST_KEY, Cloud
 from osawslab.cloud.openstack.lasting import second_address
@@ -115,22 +115,14 @@ def _free(site: Site, facts: Seen) -> str:
 
 def _room(site: Site, facts: Seen) -> None:
     """Hold both quotas against one more. Raises Refused, before anything is made."""
-    assert facts.ec2.instance is not None
-    inquiry, kind = Inquiry(site.target, site.settings, facts.ec2), facts.ec2.instance
+    inquiry = Inquiry(site.target, site.settings, facts.ec2)
     row = quotas.addresses(inquiry, 1)
     if not row.ok:
         raise Refused("no Elastic IP is left for a floating IP", seen=row.seen, next=row.next)
-    told = inquiry.kind(str(kind["InstanceType"]))
-    if isinstance(told, Refusal):
-        return
-    most = int(told["NetworkInfo"]["Ipv4AddressesPerInterface"])
     have = {*facts.ground.registered, *(one.address for one, _ in facts.found)}
-    if len(have) >= most:
-        raise Refused(
-            f"a NIC of {kind['InstanceType']} can have {most} private addresses",
-            seen=", ".join(sorted(have)),
-            next="lab.remove_floating_ip(ADDRESS), or a larger instance_type in a lab of its own",
-        )
+    row = quotas.of_nic(inquiry, have)
+    if not row.ok:
+        raise Refused(row.what, seen=row.seen, next=row.next)
 
 
 def _associated(site: Site, facts: Seen, one: Floating, eip: dict[str, Any]) -> list[Action]:
@@ -189,13 +181,15 @@ def _inward(
     host, cloud = facts.ground.host, facts.ground.cloud
     if facts.neutron is None:
         make = floating.gone if gone else floating.wants
-        return work.actions(host, make(cloud, one, port))
+        ones = {each for each, _ in facts.found} - {one} | (set() if gone else {one})
+        lasts = [program.kept(cloud, cloud.lasts, ones)] if cloud.lasts else []
+        return work.actions(host, [*make(cloud, one, port), *lasts])
     from osawslab.steps import openstack_floating
 
     if gone:
-        flows = work.actions(host, floating.no_flows(cloud, one, port))
+        flows = openstack_floating.flows(facts.neutron, floating.no_flows, one, port)
         return (*openstack_floating.gone(site, facts.neutron, one), *flows)
-    flows = work.actions(host, floating.flows(cloud, one, port))
+    flows = openstack_floating.flows(facts.neutron, floating.flows, one, port)
     return (*flows, *openstack_floating.made(site, facts.neutron, one))
 
 

@@ -11,7 +11,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from osawslab.cloud import lasting, program, router
+from osawslab.cloud import floating, lasting, program, router
+from osawslab.cloud.floating import Floating
 from osawslab.cloud.handbuilt import FOLDER, Cloud, Want
 from osawslab.cloud.keeper import CONFIG, LOG, PID
 from osawslab.errors import StepNotReady
@@ -64,11 +65,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Seen:
-    """The instance, the strategy of the MAC swap, and the program."""
+    """The instance, the strategy of the MAC swap, the program, and the floating IPs in EC2."""
 
     ground: Ground
     strategy: str
     kept: Kept
+    floats: tuple[Floating, ...]
 
     @property
     def cloud(self) -> Cloud:
@@ -87,7 +89,8 @@ def look(site: Site) -> Seen:
         boot=program.BOOT,
         pid=PID,
     )
-    return Seen(seen.ground, seen.strategy, Kept(**told))
+    floats = tuple(one for one, _ in floating.found(site.instance.ec2.further))
+    return Seen(seen.ground, seen.strategy, Kept(**told), floats)
 
 
 read = look
@@ -117,13 +120,8 @@ def _require(facts: Seen) -> None:
 def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     """Say what is missing of program, configuration and start at boot."""
     cloud, kept, host = facts.cloud, facts.kept, facts.ground.host
-    wanted = program.config(site.settings, cloud.registered_mac, facts.strategy)
-    if (
-        facts.kept.current
-        and kept.config == wanted
-        and kept.boot == program.SCRIPT
-        and _runs(facts)
-    ):
+    told = program.kept(cloud, facts.strategy, facts.floats)
+    if facts.kept.current and told.holds and kept.boot == program.SCRIPT and _runs(facts):
         return ()
     _require(facts)
     todo = []
@@ -144,11 +142,7 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     )
     start += " sleep 0.05; done; exit 1"
     wants = [
-        Want(
-            kept.config == wanted,
-            "what it is to keep",
-            f"cat > {CONFIG} <<'END'\n{wanted}END",
-        ),
+        told,
         Want(
             kept.boot == program.SCRIPT,
             "cloud-init starts it at each boot",
@@ -171,10 +165,10 @@ def _runs(facts: Seen) -> bool:
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     """Hold program, boot and watch against what lasts, and the MAC against who changes it."""
     cloud, kept, next = facts.cloud, facts.kept, "lab.make_it_last()"
-    wanted = program.config(site.settings, cloud.registered_mac, facts.strategy)
-    right = facts.kept.current and kept.config == wanted
+    right = kept.current and program.kept(cloud, facts.strategy, facts.floats).holds
     seen = "this lab's" if right else "another one" if kept.there else "none"
     boots, gateway = kept.boot == program.SCRIPT, cloud.gateway
+    mac = lasting.gateway_mac(cloud, facts.strategy)
     found = [
         Check("the program on the instance", "this lab's", seen, right, next),
         Check(
@@ -188,9 +182,9 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     found.append(
         Check(
             "the gateway port's MAC",
-            f"{cloud.registered_mac}, which nobody has changed back",
+            f"{mac}, which nobody has changed back",
             gateway.mac if gateway else "no gateway port",
-            cloud.swapped,
+            cloud.swapped and gateway is not None and gateway.mac == mac,
             "see who changes it; then lab.swap_mac()",
         )
     )

@@ -7,14 +7,17 @@ the gateway port that has the registered MAC. With `mac-nat` the flows come firs
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from osawslab.cloud import floating
+from osawslab.cloud import floating, mac_nat
 from osawslab.cloud.floating import Floating
+from osawslab.cloud.handbuilt import Cloud, Want
 from osawslab.cloud.openstack import api, lasting
 from osawslab.cloud.openstack.making import Deed
 from osawslab.cloud.openstack.project import EXTERNAL
 from osawslab.errors import BadSetting, LabTimeout, StepNotReady
+from osawslab.host.facts import Link
 from osawslab.report import Action
 from osawslab.steps import openstack_networks, work
 from osawslab.steps.openstack_networks import Seen
@@ -38,14 +41,32 @@ def _ip(there: Seen, address: str) -> Any:
     return next(iter(there.openstack.network.ips(floating_ip_address=address)), None)
 
 
-def _port(there: Seen, fixed: str) -> Any:
-    """Find the port that has an address. Raises BadSetting."""
+def _router(there: Seen, one: Floating) -> Any:
+    assert there.project is not None
+    if not one.router:
+        return there.project.router
     with api.own_errors():
-        found = there.openstack.network.ports(fixed_ips=f"ip_address={fixed}")
-        port = next((p for p in found if not str(p.device_owner).startswith("network:")), None)
+        return there.openstack.network.get_router(one.router)
+
+
+def _port(there: Seen, router: Any, fixed: str) -> Any:
+    """Find the port that has an address in one of a router's networks. Raises BadSetting."""
+    network = there.openstack.network
+    with api.own_errors():
+        inner = {
+            port.network_id
+            for port in network.ports(device_id=router.id)
+            if port.device_owner == "network:router_interface"
+        }
+        found = [
+            port
+            for port in network.ports(fixed_ips=f"ip_address={fixed}")
+            if port.network_id in inner and not str(port.device_owner).startswith("network:")
+        ]
+        port = found[0] if found else None
     if port is None:
         raise BadSetting(
-            "Neutron has no port with this VM's address",
+            f"Neutron has no port with this VM's address in a network of {router.name}",
             seen=fixed,
             next="./lab openstack port list",
         )
@@ -73,11 +94,25 @@ def _wait(site: Site, there: Seen, one: Floating, made: bool) -> None:
         time.sleep(PAUSE_SECONDS)
 
 
+def flows(
+    there: Seen, make: Callable[[Cloud, Floating, Link], list[Want]], one: Floating, port: Link
+) -> tuple[Action, ...]:
+    """List what is missing, or too much, of its flows, and of the file that makes flows last."""
+    cloud, pair = there.ground.cloud, (one.address, port.mac)
+    wants = [want for want in make(cloud, one, port) if not want.holds]
+    if wants and cloud.lasts == "mac-nat":
+        pairs = mac_nat.pairs(cloud) - {pair} | ({pair} if make is floating.flows else set())
+        text = lasting.flows(cloud, pairs)
+        wants.append(
+            Want(False, "so it is after a boot, too", f"cat > {lasting.FLOWS} <<'END'\n{text}END")
+        )
+    return work.actions(there.ground.host, wants)
+
+
 def made(site: Site, there: Seen, one: Floating) -> list[Action]:
     """List what is missing of it in Neutron. Raises BadSetting, StepNotReady for DVR and HA."""
-    assert there.project is not None
-    lasting.require_plain(there.project.router)
-    port, network = _port(there, one.fixed), there.openstack.network
+    lasting.require_plain(router := _router(there, one))
+    port, network = _port(there, router, one.fixed), there.openstack.network
     with api.own_errors():
         have = _ip(there, one.address)
     same = have is not None and (have.port_id, have.fixed_ip_address) == (port.id, one.fixed)

@@ -12,9 +12,11 @@ from typing import Any
 from osawslab.aws import quotas
 from osawslab.aws.facts import LAB, ROLE, every, specification
 from osawslab.aws.inquiry import Inquiry, Row
+from osawslab.cloud import floating, mac_nat
+from osawslab.cloud.floating import Floating
 from osawslab.cloud.handbuilt import FOLDER, Want
+from osawslab.cloud.lasting import gateway_mac
 from osawslab.cloud.openstack import api, lasting
-from osawslab.cloud.openstack.lasting import NIC_UNIT, TAPS_UNIT
 from osawslab.errors import StepNotReady
 from osawslab.report import Action, Check
 from osawslab.steps import openstack_networks, publish_vm, swap_mac, work
@@ -52,7 +54,7 @@ class Seen:
     forwarding: tuple[Any, Any]  # floating IP and rule
     nic: dict[str, Any]  # EC2's provider NIC
     eip: dict[str, Any]  # EC2's Elastic IP of the second address; empty for none
-    room: Row | None  # for one more Elastic IP, where it is missing
+    room: tuple[Row, ...]  # for what is missing: the second address, its Elastic IP
     stranger: str  # whose the second address is, where it is not ours; else ""
     files: dict[str, str]
     wanted: dict[str, str]
@@ -64,9 +66,16 @@ class Seen:
         return self.there.ground
 
     @property
+    def mac(self) -> str:
+        """The MAC that Neutron is to know of the gateway port."""
+        return gateway_mac(self.ground.cloud, self.strategy)
+
+    @property
     def units(self) -> bool:
-        """True when both units are there and enabled."""
-        return self.files == self.wanted and self.enabled == ("enabled", "enabled")
+        """True when all units are there and enabled."""
+        there = {path: text for path, text in self.files.items() if text}
+        count = len(lasting.units(self.wanted))
+        return there == self.wanted and self.enabled == ("enabled",) * count
 
 
 def _eip(site: Site) -> dict[str, Any]:
@@ -88,6 +97,16 @@ def _stranger(site: Site, nic: dict[str, Any], eip: dict[str, Any]) -> str:
     return "" if eip else "no Elastic IP of this lab's"
 
 
+def _room(inquiry: Inquiry, nic: dict[str, Any], eip: dict[str, Any]) -> tuple[Row, ...]:
+    """Hold what is missing of the second address against both quotas."""
+    have = [str(each["PrivateIpAddress"]) for each in nic["PrivateIpAddresses"]]
+    second = lasting.second_address(inquiry.settings)
+    return (
+        *(() if eip else (quotas.addresses(inquiry, 1),)),
+        *(() if second in have else (quotas.of_nic(inquiry, have),)),
+    )
+
+
 def read(site: Site) -> Seen:
     """Read instance, Neutron and EC2. Raises StepNotReady."""
     there = openstack_networks.read(site)
@@ -101,13 +120,13 @@ def read(site: Site) -> Seen:
             stranger = lasting.stranger(there.openstack, settings)
     ec2, eip = site.instance.ec2, _eip(site)
     nic = dict(ec2.nics["provider"])
-    room = None if eip else quotas.addresses(Inquiry(site.target, settings, ec2), 1)
-    wanted = (
-        lasting.files(cloud.names, settings.provider_bridge, cloud.registered_mac, strategy)
-        if strategy in lasting.STRATEGIES
-        else {}
+    room = _room(Inquiry(site.target, settings, ec2), nic, eip)
+    flows = lasting.flows(cloud, mac_nat.pairs(cloud)) if strategy == "mac-nat" else ""
+    wanted = lasting.files(
+        cloud.names, settings.provider_bridge, cloud.registered_mac, strategy, flows
     )
-    told = there.ground.host.script(LOOK, files=list(lasting.PATHS), units=[NIC_UNIT, TAPS_UNIT])
+    units = list(lasting.units(wanted))
+    told = there.ground.host.script(LOOK, files=list(lasting.PATHS), units=units)
     return Seen(
         there, strategy, port, forwarding, nic, eip, room, stranger or _stranger(site, nic, eip),
         dict(told["files"]), wanted, tuple(told["enabled"]),
@@ -121,12 +140,6 @@ def _require(facts: Seen) -> None:
             "Neutron has no router or no VM's port yet", seen="none", next="lab.networks()"
         )
     lasting.require_plain(found.router)
-    if facts.strategy not in lasting.STRATEGIES:
-        raise StepNotReady(
-            "this strategy of the MAC swap cannot be made to last",
-            seen=facts.strategy,
-            next=f"strategy = one of: {', '.join(lasting.STRATEGIES)}",
-        )
     if not cloud.swapped:
         raise StepNotReady(
             "the gateway port has not the registered MAC",
@@ -141,11 +154,11 @@ def _require(facts: Seen) -> None:
             next="give it back: openstack floating ip delete, aws ec2 disassociate-address,"
             " aws ec2 unassign-private-ip-addresses",
         )
-    if facts.room is not None and not facts.room.ok:
-        raise StepNotReady(
-            "no Elastic IP is left for the second address", seen=facts.room.seen,
-            next=facts.room.next,
-        )  # fmt: skip
+    for row in facts.room:
+        if not row.ok:
+            raise StepNotReady(
+                f"there is no room for the second address: {row.what}", seen=row.seen, next=row.next
+            )
 
 
 def _has(nic: dict[str, Any], address: str) -> bool:
@@ -203,30 +216,26 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     _require(facts)
     told, found = facts.there.openstack, facts.there.project
     assert found is not None
-    mac = facts.ground.cloud.registered_mac
     deeds = []
-    if not lasting.settled(facts.port, mac):
+    if not lasting.settled(facts.port, facts.mac):
         host = str(facts.port.binding_host_id or found.inner.binding_host_id)
-        deeds.append(lasting.give_mac(told, facts.port, mac, host))
+        deeds.append(lasting.give_mac(told, facts.port, facts.mac, host))
     forward = lasting.forward(told, site.settings, found, facts.forwarding)
     wants = [
         Want(
             facts.files[path] == text, why, f"cat > {path} <<'END'\n{text}END\nchmod {mode} {path}"
         )
-        for (path, text), (why, mode) in zip(
-            facts.wanted.items(),
-            (
-                ("what the provider NIC needs after a boot", 700),
-                ("what Open vSwitch leaves dead", 700),
-                ("systemd does the one at boot", 644),
-                ("and the other after each start of ovs-vswitchd", 644),
-            ),
-            strict=True,
+        for (path, text), (why, mode) in (
+            (each, lasting.PATHS[each[0]]) for each in facts.wanted.items()
         )
     ]
+    units = lasting.units(facts.wanted)
     enable = f"mkdir -p {FOLDER} && systemctl daemon-reload"
-    enable += f" && systemctl -q enable --now {NIC_UNIT} {TAPS_UNIT}"
-    wants.append(Want(facts.units, "both units are enabled", enable))
+    enable += f" && systemctl -q enable --now {' '.join(units)}"
+    if lasting.FLOWS_UNIT in units:
+        enable += f" && systemctl restart {lasting.FLOWS_UNIT}"
+    count = {2: "both", 3: "all three"}[len(units)]
+    wants.append(Want(facts.units, f"{count} units are enabled", enable))
     return (
         *actions(deeds),
         *_second(site, facts),
@@ -249,7 +258,8 @@ def _led(site: Site, facts: Seen) -> bool:
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
     """Hold Neutron's database, the second address, the units and a real login."""
     cloud, settings, next = facts.ground.cloud, site.settings, "lab.make_it_last()"
-    address, mac = lasting.second_address(settings), cloud.registered_mac
+    address, mac = lasting.second_address(settings), facts.mac
+    whose = "the registered one" if mac == cloud.registered_mac else "its own"
     known = str(facts.port.mac_address) if facts.port else "no port"
     kept = facts.port is not None and lasting.settled(facts.port, mac)
     if known == mac and not kept:
@@ -261,9 +271,10 @@ def checks(site: Site, facts: Seen) -> tuple[Check, ...]:
         hostname, why = _login(site, facts, publish_vm.LOGIN_SECONDS)
     gateway = cloud.gateway
     return (
-        Check("the gateway port's MAC in Neutron", f"{mac}, the registered one", known, kept, next),
+        Check("the gateway port's MAC in Neutron", f"{mac}, {whose}", known, kept, next),
         Check("the gateway port's MAC", f"{mac}, which nobody has changed back",
-              gateway.mac if gateway else "no gateway port", cloud.swapped,
+              gateway.mac if gateway else "no gateway port",
+              cloud.swapped and gateway is not None and gateway.mac == mac,
               "see who changes it; then lab.swap_mac()"),
         Check("the second address of the provider NIC", f"{address}, with an Elastic IP",
               f"{address if _has(facts.nic, address) else 'none'}, {eip}", led, next),
@@ -311,6 +322,10 @@ def undo(site: Site, facts: Seen) -> tuple[Action, ...]:
             host = str(facts.port.binding_host_id or found.inner.binding_host_id)
             deed = lasting.give_mac(told, facts.port, own, host)
             todo += actions([replace(deed, why="Neutron has its own MAC again")])
+    cloud = facts.ground.cloud
+    if facts.strategy == "mac-nat" and cloud.gateway is not None:
+        flows = floating.no_flows(cloud, Floating(address, site.settings.vm_address), cloud.gateway)
+        todo += work.actions(facts.ground.host, flows)
     if facts.eip:
         name = facts.eip["AllocationId"]
         if led := facts.eip.get("AssociationId"):
@@ -327,8 +342,8 @@ def undo(site: Site, facts: Seen) -> tuple[Action, ...]:
         todo.append(Action("aws", "its Elastic IP is given back", words,
                            lambda: ec2.release_address(AllocationId=name)))  # fmt: skip
     if any(facts.files.values()):
-        units = f"{NIC_UNIT} {TAPS_UNIT}"
-        gone = f"systemctl -q disable --now {units}; rm -f {' '.join(facts.files)};"
+        units = lasting.units({path for path, text in facts.files.items() if text})
+        gone = f"systemctl -q disable --now {' '.join(units)}; rm -f {' '.join(facts.files)};"
         gone += " systemctl daemon-reload"
         todo.append(work.action(facts.ground.host, "no units", gone))
     return tuple(todo)

@@ -11,7 +11,7 @@ from typing import Any
 from osawslab.cloud import handbuilt
 from osawslab.cloud.handbuilt import FOLDER, NAMES, VM_FOLDER, VM_HOST_KEY
 from osawslab.cloud.names import Names
-from osawslab.cloud.openstack import api, project, unmaking
+from osawslab.cloud.openstack import api, lasting, project, unmaking
 from osawslab.cloud.openstack import facts as installed
 from osawslab.cloud.openstack.making import Deed, Maker
 from osawslab.cloud.openstack.project import Project
@@ -60,12 +60,17 @@ def read(site: Site) -> Seen:
 
 
 def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
-    """Say what is missing in OpenStack, and of the note of its names on the instance."""
+    """Say what is missing in OpenStack, and of the note of its names on the instance.
+
+    Raises StepNotReady, also for a router with DVR or HA.
+    """
     ground, found = facts.ground, facts.project
     if found is None:
         raise StepNotReady(
             "OpenStack is not installed yet", seen="not installed", next="lab.install_cloud()"
         )
+    if found.router is not None:
+        lasting.require_plain(found.router)
     bridge, nic = ground.cloud.bridge(site.settings.provider_bridge), ground.cloud.provider_nic
     plugged = ground.cloud.translates or bool(bridge and nic and nic.name in bridge.ports)
     if bridge is None or nic is None or not plugged:

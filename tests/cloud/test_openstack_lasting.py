@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from osawslab.cloud import floating, mac_nat
+from osawslab.cloud.floating import Floating
 from osawslab.cloud.names import names
 from osawslab.cloud.openstack import lasting
 from osawslab.errors import StepNotReady
+from osawslab.host.facts import Bridge, Link
 from osawslab.settings import Settings
+from osawslab.steps import openstack_floating
 
 MAC = "02:00:00:00:00:01"
 NAMES = names("lab", "vm1")
@@ -115,12 +120,65 @@ def alone(tmp_path: Path, before: str, script: str, after: str = "true") -> str:
     return done.stdout + done.stderr
 
 
+def translated(*floats: str, lasts: str = "mac-nat") -> Any:
+    """Give a cloud with `mac-nat`, whose router has these floating IPs."""
+    port = Link(
+        NAMES.gateway, NAMES.gateway_mac, True, "", ("172.16.20.101/24", *floats), 0, "", "", ""
+    )
+    space = SimpleNamespace(links={NAMES.gateway: port})
+    return SimpleNamespace(
+        settings=Settings(), names=NAMES, registered_mac=MAC, lasts=lasts, translates=True,
+        gateway=port, host=SimpleNamespace(namespaces={NAMES.router_netns: space}),
+        bridge=lambda _: None, require_provider_nic=lambda: SimpleNamespace(name="eth1"),
+    )  # fmt: skip
+
+
+def addresses(text: str) -> list[str]:
+    """List the addresses whose packets leave by the flows of a file."""
+    return re.findall(r"nw_src=([0-9.]+)", text)
+
+
+def test_mac_nat_has_a_unit_more_and_the_flows_of_all_addresses() -> None:
+    cloud = translated("172.16.20.103/32")
+    text = lasting.flows(cloud, mac_nat.pairs(cloud))
+    assert addresses(text) == ["172.16.20.101", "172.16.20.102", "172.16.20.103"]
+    assert len(text.splitlines()) == 12
+    made = lasting.files(NAMES, "br-example", MAC, "mac-nat", text)
+    assert made[lasting.FLOWS] == text
+    assert len(lasting.units(made)) == 3
+    assert (
+        f"add-flows br-mac-nat {lasting.FLOWS}\n" in made[f"{lasting.UNITS}/{lasting.FLOWS_UNIT}"]
+    )
+    assert len(lasting.units(files("swap"))) == 2
+    assert not {lasting.FLOWS, lasting.FLOWS_UNIT} & {*files("swap")}
+
+
+@pytest.mark.parametrize(("lasts", "told"), [("mac-nat", True), ("", False)])
+def test_a_floating_ips_flows_last_as_the_others_do(lasts: str, told: bool) -> None:
+    one, cloud = Floating("172.16.20.103", "192.168.20.5"), translated(lasts=lasts)
+    there: Any = SimpleNamespace(ground=SimpleNamespace(cloud=cloud, host=None))
+    made = openstack_floating.flows(there, floating.flows, one, cloud.gateway)
+    assert len(made) == 4 + told
+    assert (addresses(made[-1].command) == [f"172.16.20.10{n}" for n in (1, 2, 3)]) == told
+    cloud = translated("172.16.20.103/32", lasts=lasts)
+    flows = mac_nat.wanted(cloud, mac_nat.pairs(cloud))
+    lines = tuple(f"{each.match} actions={each.actions}" for each in flows)
+    cloud.bridge = lambda _: Bridge({}, "netdev", lines)
+    there = SimpleNamespace(ground=SimpleNamespace(cloud=cloud, host=None))
+    assert not openstack_floating.flows(there, floating.flows, one, cloud.gateway)
+    gone = openstack_floating.flows(there, floating.no_flows, one, cloud.gateway)
+    assert len(gone) == 4 + told
+    assert (addresses(gone[-1].command) == [f"172.16.20.10{n}" for n in (1, 2)]) == told
+
+
 NIC = f"ip link add eth1 address {MAC} type veth peer name far"
 ALIAS = f"alias osawslab provider {MAC}"
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize(("strategy", "mac"), [("swap", NAMES.other_mac), ("share", MAC)])
+@pytest.mark.parametrize(
+    ("strategy", "mac"), [("swap", NAMES.other_mac), ("share", MAC), ("mac-nat", MAC)]
+)
 def test_after_a_boot_the_nic_has_its_note_and_the_strategys_mac(
     strategy: str, mac: str, tmp_path: Path
 ) -> None:

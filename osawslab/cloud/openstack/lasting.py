@@ -1,18 +1,19 @@
 """What makes the way to a VM of the real OpenStack last: in Neutron, and in units of systemd.
 
 Neutron makes the router anew by itself, with the MAC in its own database, and so its own port
-forwarding. Only two things are nobody's: the provider NIC's note and other MAC, after a boot, and
-the TAP devices that are dead when Open vSwitch in user space has been restarted.
+forwarding. Three things are nobody's: the provider NIC's note and other MAC, after a boot, the TAP
+devices that are dead when Open vSwitch in user space has been restarted, and `mac-nat`'s flows.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from osawslab.cloud.handbuilt import ALIAS, FOLDER, LASTING
+from osawslab.cloud import mac_nat
+from osawslab.cloud.handbuilt import ALIAS, FOLDER, LASTING, Cloud
 from osawslab.cloud.names import Names
 from osawslab.cloud.openstack.making import Deed
 from osawslab.cloud.openstack.project import EXTERNAL, Project, vm_port
@@ -28,7 +29,16 @@ WIRED_SECONDS = 60.0  # until both agents have made the port anew, on a busy mac
 NIC, TAPS = LASTING[1], f"{FOLDER}/dead-taps"
 UNITS = "/etc/systemd/system"
 NIC_UNIT, TAPS_UNIT = "osawslab-provider-nic.service", "osawslab-dead-taps.service"
-PATHS = (NIC, TAPS, f"{UNITS}/{NIC_UNIT}", f"{UNITS}/{TAPS_UNIT}")
+FLOWS, FLOWS_UNIT = f"{FOLDER}/mac-nat.flows", "osawslab-mac-nat.service"
+# path -> why, and its mode
+PATHS = {
+    NIC: ("what the provider NIC needs after a boot", 700),
+    TAPS: ("what Open vSwitch leaves dead", 700),
+    f"{UNITS}/{NIC_UNIT}": ("systemd does the one at boot", 644),
+    f"{UNITS}/{TAPS_UNIT}": ("and the other after each start of ovs-vswitchd", 644),
+    FLOWS: ("the flows that translate MACs, which Open vSwitch forgets", 644),
+    f"{UNITS}/{FLOWS_UNIT}": ("systemd loads them after each start of ovs-vswitchd", 644),
+}
 OURS = "osawslab make_it_last"  # the description of the floating IP
 
 
@@ -183,17 +193,32 @@ def swap(names: Names) -> str:
     )
 
 
-STRATEGIES: Mapping[str, Callable[[Names], str]] = {"swap": swap, "share": lambda names: ":"}
+STRATEGIES: Mapping[str, Callable[[Names], str]] = {
+    "swap": swap,
+    "share": lambda names: ":",
+    "mac-nat": lambda names: ":",
+}
 
 
-def files(names: Names, bridge: str, mac: str, strategy: str) -> dict[str, str]:
-    """Write the programs and units, by path."""
+def flows(cloud: Cloud, pairs: Iterable[tuple[str, str]]) -> str:
+    """Write the flows of (address, MAC) pairs, and of the address that port forwarding has."""
+    second = (second_address(cloud.settings), cloud.names.gateway_mac)
+    return mac_nat.text(mac_nat.wanted(cloud, {*pairs, second}))
+
+
+def units(paths: Container[str]) -> tuple[str, ...]:
+    """Name the units of which there is a file."""
+    return tuple(each for each in (NIC_UNIT, TAPS_UNIT, FLOWS_UNIT) if f"{UNITS}/{each}" in paths)
+
+
+def files(names: Names, bridge: str, mac: str, strategy: str, flows: str = "") -> dict[str, str]:
+    """Write the programs and units, by path; `flows` for `mac-nat`, as a file has them."""
     nic = f"""#!/bin/sh
 # After a boot: the note on the provider NIC, and what the MAC swap ({strategy}) needs of it.
 mac={mac} strategy={strategy} failed=
 ip -o link show | grep -q "alias {ALIAS}$mac" && exit 0
 nic=$(ip -o link show | grep "link/ether $mac " | cut -d : -f 2 | cut -d @ -f 1 | tr -d ' ' \\
-  | grep -v -e ^qg- -e ^qr- -e ^tap -e '^{bridge}$' | head -n 1)
+  | grep -v -e ^qg- -e ^qr- -e ^tap -e '^{bridge}$' -e '^{names.translator}$' | head -n 1)
 [ -n "$nic" ] || {{ echo "no interface has $mac: nothing is done"; exit 1; }}
 {STRATEGIES[strategy](names)}
 [ -z "$failed" ] || {{ echo "$nic takes no other MAC: nothing more is done"; exit 1; }}
@@ -247,4 +272,18 @@ ExecStart={TAPS}
 [Install]
 WantedBy=ovs-vswitchd.service
 """
-    return dict(zip(PATHS, (nic, taps, nic_unit, taps_unit), strict=True))
+    flows_unit = f"""[Unit]
+Description=The flows that translate MACs, when Open vSwitch is started anew
+After=ovs-vswitchd.service
+PartOf=ovs-vswitchd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/ovs-ofctl add-flows {names.translator} {FLOWS}
+
+[Install]
+WantedBy=ovs-vswitchd.service
+"""
+    found = dict(zip(PATHS, (nic, taps, nic_unit, taps_unit, flows, flows_unit), strict=True))
+    return found if strategy == "mac-nat" else {path: found[path] for path in [*PATHS][:4]}
