@@ -261,6 +261,14 @@ def long_captures() -> dict[str, Any]:
         return peers.linear(Path(folder) / "mixed.pcap")
 
 
+def live_capture() -> dict[str, Any]:
+    """Capture a sender of 40,000 frames a second at two points; `lost` is what the kernel tells."""
+    from osawslab import pouring
+
+    with _own_place():
+        return pouring.of_a_lab()
+
+
 def survival() -> list[dict[str, Any]]:
     """Bring a published VM through what destroys the way to it; as root on OpenStack too."""
     from osawslab import survival as events
@@ -319,6 +327,7 @@ SECTIONS: Mapping[str, Callable[[], Section]] = {
     "probes": probes,
     "captures": captures,
     "long-captures": long_captures,
+    "live-capture": live_capture,
     "survival": survival,
     "matrix": matrix,
     "seats": seats,

@@ -34,6 +34,9 @@ def text(found: Mapping[str, dict[str, Any] | list[dict[str, Any]] | None]) -> s
         if "healthy_findings" in section:
             parts.append(repr(confusion.table(section)))
             continue
+        if "sent" in section:
+            parts.append(repr(_live(name, section)))
+            continue
         if "frames_per_second" in section:
             parts.append(repr(_readers(name, section)))
             continue
@@ -73,3 +76,12 @@ def _readers(name: str, section: Mapping[str, Any]) -> Table:
         f"{name}: {section['frames']:,} frames, {section['bytes_per_frame']:.0f} bytes a frame"
     )
     return Table(caption, ("reader", "frames per second", "times slower"), tuple(rows))
+
+
+def _live(name: str, section: Mapping[str, Any]) -> Table:
+    """Show how many frames each point has seen of those that were sent."""
+    rows = [("sent", f"{section['sent']:,}")]
+    rows += [(f"seen at {point}", f"{count:,}") for point, count in section["seen"].items()]
+    rows.append(("lost, as the kernel says", f"{section['lost']:,}"))
+    caption = f"{name}: {section['frames_per_second']:,.0f} frames a second"
+    return Table(caption, ("what", "frames"), tuple(rows))

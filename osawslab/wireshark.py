@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from osawslab.console import program
-from osawslab.errors import BadSetting, MissingTool
+from osawslab.errors import BadSetting, LabError, MissingTool
 from osawslab.observe import live, pcapng
 from osawslab.observe.ring import Seen
 from osawslab.steps import listening
@@ -97,13 +97,14 @@ def _file(name: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         return
     try:
-        file = open(name, "wb")  # noqa: SIM115 - closed below
+        with open(name, "wb") as file:
+            yield file
+    except LabError:  # some are OSError too
+        raise
     except OSError as error:
         raise BadSetting(
             f"{name} cannot be written", seen=error.strerror or str(error), next="--write FILE"
         ) from None
-    with file:
-        yield file
 
 
 @contextlib.contextmanager

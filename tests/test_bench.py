@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osawslab import bench, bench_text, peers
+from osawslab import bench, bench_text, peers, pouring
 from osawslab.errors import BadSetting
 from osawslab.region import local
 
@@ -29,6 +29,24 @@ def test_a_tour_is_measured_and_leaves_nothing(home: object) -> None:
     assert local.find("bench") is None
 
 
+@pytest.mark.kernel
+def test_a_live_capture_is_measured_and_leaves_nothing(
+    home: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pouring, "FRAMES", 400)
+    monkeypatch.setattr(pouring, "RATE", 4000)
+    found = bench.run(["live-capture"])["live-capture"]
+    assert set(found) == {"sent", "seen", "lost", "frames_per_second"}
+    assert found["sent"] == 400
+    assert found["seen"] == {"router gateway": 400, "provider NIC": 400}
+    assert found["lost"] == 0
+    assert 0 < found["frames_per_second"] < 4100  # it is paced
+    said = bench_text.text({"live-capture": found}).splitlines()
+    assert said[0].startswith("live-capture: ")
+    assert said[-1].split() == ["lost,", "as", "the", "kernel", "says", "0"]
+    assert local.find("bench") is None
+
+
 def test_readers_of_captures_read_the_same_frames(tmp_path: Path) -> None:
     found = peers.measure(tmp_path / "mixed.pcap", 500)
     assert set(found) == {"frames", "frames_per_second", "bytes_per_frame"}
@@ -38,6 +56,15 @@ def test_readers_of_captures_read_the_same_frames(tmp_path: Path) -> None:
     for name in filter(peers.there, speeds):
         assert peers.ask(name, tmp_path / "mixed.pcap", 500)["frames"] == 500
     assert found["bytes_per_frame"] > 0
+
+
+def test_a_frame_more_of_a_capture_takes_no_more_than_200_bytes(tmp_path: Path) -> None:
+    path, counts = tmp_path / "mixed.pcap", (100_000, 200_000)
+    most = []
+    for count in counts:
+        peers.write(path, count)
+        most.append(peers.ask("memory", path, count)["frames"])
+    assert (most[1] - most[0]) / (counts[1] - counts[0]) <= 200  # the window is the same for both
 
 
 def test_a_long_capture_is_measured_beside_a_short_one(tmp_path: Path) -> None:

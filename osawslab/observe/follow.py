@@ -29,6 +29,7 @@ COLUMNS = ("frame", "at", "direction", "source", "destination", "changed here", 
 DECIDED = "decided by"
 ANSWERED, AMBIGUOUS = "answered", "ambiguous"
 TWICE = "ambiguous: two or more frames fit, and nothing that hops along tells them apart"
+UNTRACKED = "the router's connection tracking might, and none was to be read"
 UNREACHABLE = "destination unreachable: host"
 NO_MORE, WAITS = "no answer is seen; seen last here", "it waits for the next hop's MAC"
 
@@ -70,6 +71,7 @@ class Followed(Table):
     outcome: str = ""  # what became of it, in words
     hops: tuple[Hop, ...] = ()
     _capture: Capture | None = field(default=None, compare=False)
+    tracked: bool = False  # what the routers have translated was there to be read
 
     @property
     def ambiguous(self) -> bool:
@@ -140,6 +142,11 @@ class _Telling:
     capture: Capture
     facts: Facts | None
 
+    @property
+    def tracked(self) -> bool:
+        """Say whether connection tracking was there to be read."""
+        return bool(self.facts and self.facts.tracked)
+
     def told(self, found: Exchange) -> Followed:
         asks = self._hops("asks", found.asks)
         answers = self._hops("answers", found.answers)
@@ -160,7 +167,9 @@ class _Telling:
         ends = "" if first.way.startswith("ARP") else f", {first.source} to {first.destination}"
         caption = f"{first.says}{ends}: {outcome}"
         rows = tuple(hop.cells(self.facts is not None) for hop in every)
-        return Followed(caption, columns, rows, (), outcome, tuple(every), self.capture)
+        return Followed(
+            caption, columns, rows, (), outcome, tuple(every), self.capture, self.tracked
+        )
 
     def _hops(self, way: str, found: Journey) -> list[Hop]:
         packets = hops.order(self.capture, found.packets)
@@ -270,7 +279,7 @@ class _Telling:
         answers: Sequence[Hop],
     ) -> str:
         if found.asks.twice or found.answers.twice:
-            return TWICE
+            return TWICE if self.tracked else f"{TWICE}; {UNTRACKED}"
         if drop := _died(asks):
             return f"died after {drop.at}, {drop.verdict}"
         if answers:

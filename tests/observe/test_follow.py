@@ -171,7 +171,7 @@ def test_two_identical_pings_are_ambiguous() -> None:
     twice = [each for each in there() for _ in (1, 2)]
     followed = capture([*twice, *back()]).follow()
     assert followed.ambiguous
-    assert followed.outcome == TWICE
+    assert followed.outcome.startswith(TWICE)
     assert len(followed.hops) == len(twice) + len(back())
     assert {hop.verdict for hop in followed.hops} == {TWICE}
     assert not followed.answered

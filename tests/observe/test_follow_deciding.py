@@ -246,7 +246,10 @@ def test_tracking_decides_where_two_fit() -> None:
     other = [each.but(src="192.168.20.6", ports=(8, 8)) for each in there()[:2]]
     made = capture([*there()[:2], *other, *there()[2:]])
     assert made.follow(0).ambiguous
+    assert made.follow(0).caption.endswith("connection tracking might, and none was to be read")
+    assert not made.knowing(Facts(lab(True).sight)).follow(0).tracked
     followed = made.knowing(lab(True)).follow(0)
+    assert followed.tracked
     assert not followed.ambiguous
     assert [hop.row for hop in followed.hops if hop.way == "asks"] == [0, 1, 4, 5, 6, 7]
 

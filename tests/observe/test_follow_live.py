@@ -81,6 +81,11 @@ def test_the_lab(lab: Lab) -> None:
         assert lab.publish_vm().ok
     login = capture.follow("tcp")
     assert login.answered
+    assert login.tracked
+    assert capture.facts is not None
+    inward = [each for each in capture.facts.tracked if each.before.dport == 522]
+    becomes = {(each.protocol, each.after.dst, each.after.dport) for each in inward}
+    assert becomes == {("TCP", "192.168.20.5", 22)}
     assert [hop.at for hop in login.hops] == [*OUT[::-1], *OUT]
     kinds = {hop.at: " ".join(hop.changed) for hop in login.hops if hop.way == "asks"}
     assert "(Elastic IP)" in kinds["VPC"]
