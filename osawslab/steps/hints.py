@@ -18,7 +18,7 @@ HINTS: dict[str, tuple[str, str, str]] = {
         'Type lab.install_cloud(). What is missing, as commands: lab.plan("install_cloud")',
     ),
     "provider_nic": (
-        'Look at the second NIC of the instance: lab.shell("ip addr show eth1").',
+        'Look at the second NIC of the instance: lab.shell("ip addr"). lab.links() tells its name.',
         "It must be up, without an address, and a port of br-example. And its registered MAC must"
         " be written down before anything changes it: on the swap you will need it.",
         'Type lab.provider_nic(). What is missing, as commands: lab.plan("provider_nic")',
@@ -40,12 +40,13 @@ HINTS: dict[str, tuple[str, str, str]] = {
     "swap_mac": (
         "Look at two MACs in the picture: the registered one at the VPC, and the one that the"
         " router's gateway port uses now.",
-        "Two interfaces change. The provider NIC gives its registered MAC away and gets any other;"
-        " the gateway port gets the registered one. In this order, so that no two interfaces"
-        " have the same MAC at the same time.",
-        "Type lab.swap_mac(). By hand, on the instance: ip link set eth1 down; macchanger -r eth1;"
-        " ip link set eth1 up; ip netns exec qrouter-… ip link set qg-… address"
-        " $(cat /var/lib/osawslab/registered-mac)",
+        "The gateway port must get the registered MAC. On t2 the provider NIC gives it away first"
+        " and gets any other, so that no two interfaces have the same MAC at the same time. On t3"
+        " and every Nitro type the driver refuses that: there the NIC stays as it is, the gateway"
+        " port gets the same MAC, and a Linux bridge is told to hand the frames for it to that"
+        " port.",
+        'Type lab.swap_mac(). By hand: the commands of lab.plan("swap_mac"), which fit the driver'
+        " of this NIC and this bridge.",
     ),
     "verify": (
         "Look at the same ping as before the swap: how many of three are answered now?",
