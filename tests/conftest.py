@@ -19,7 +19,13 @@ from wire import Net
 from world import Box, World
 
 # They begin first: else the last of them runs alone at the end.
-LONG = ("test_confusion.py", "test_fetch.py", "test_idempotent.py", "test_make_it_last.py")
+LONG = (
+    "test_confusion.py",
+    "test_fetch.py",
+    "test_idempotent.py",
+    "test_make_it_last.py",
+    "test_notebooks.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
