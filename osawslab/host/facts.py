@@ -27,6 +27,7 @@ class Link:
     master: str
     permanent_mac: str  # "" where the driver knows none
     index: int = field(default=0, compare=False)  # another after it was detached and attached
+    driver: str = ""  # of one of the host's own interfaces; "" where it has none, as a veth
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,11 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
         netns=tuple(told["netns"]),
         namespaces={
             name: Namespace(
-                {link["ifname"]: _link(link) for link in found["links"] if link},
+                {
+                    link["ifname"]: _link(link, {} if name else told.get("drivers", {}))
+                    for link in found["links"]
+                    if link
+                },
                 tuple(found["routes"]),
                 found.get("iptables", ""),
                 found.get("forward", "").strip() == "1",
@@ -167,7 +172,7 @@ def parse(told: Mapping[str, Any]) -> HostFacts:
     )
 
 
-def _link(found: Mapping[str, Any]) -> Link:
+def _link(found: Mapping[str, Any], drivers: Mapping[str, str]) -> Link:
     return Link(
         name=found["ifname"],
         mac=found.get("address", ""),
@@ -183,4 +188,5 @@ def _link(found: Mapping[str, Any]) -> Link:
         master=found.get("master", ""),
         permanent_mac=found.get("permaddr", ""),
         index=int(found.get("ifindex", 0)),
+        driver=drivers.get(found["ifname"], ""),
     )

@@ -131,6 +131,18 @@ def opens(path: str) -> bool:
     return True
 
 
+INTERFACES = "/sys/class/net"
+
+
+def drivers() -> dict[str, str]:
+    """Name the drivers of the host's interfaces; a virtual one, such as a veth, has none."""
+    found = {}
+    for name in os.listdir(INTERFACES) if os.path.isdir(INTERFACES) else []:
+        with contextlib.suppress(OSError):
+            found[name] = os.path.basename(os.readlink(f"{INTERFACES}/{name}/device/driver"))
+    return found
+
+
 def main(given: dict[str, Any]) -> dict[str, Any]:
     """Read everything that was asked for."""
     os.environ["PATH"] = PATH
@@ -148,6 +160,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
         "files": {path: file(path) for path in given.get("files", [])},
         "netns": netns,
         "namespaces": {name: namespace(name) for name in ["", *wanted]},
+        "drivers": drivers(),
         "fdb": json.loads(output(*FDB) or "[]"),
         "openvswitch": switch,
         "learned": learned(["", *wanted], list((switch or {}).get("bridges", {})))

@@ -20,18 +20,24 @@ from osawslab.steps.strategies import gateway, mac_nat, share, swap
 from osawslab.steps.strategies.choice import Seen
 
 NAME = "swap_mac"
+REFUSALS = ("Operation not supported", "Operation not permitted")  # of ena, and of ixgbevf
 STRATEGIES: dict[str, Any] = {"mac-nat": mac_nat, "share": share, "swap": swap}
 
 
 def read(site: Site) -> Seen:
-    """Read the instance, and what EC2 says of its type and its ENI. Raises StepNotReady."""
+    """Read the instance, and what EC2 says of its ENI. Raises StepNotReady.
+
+    The NIC tells its driver, as its kernel sees it; where it has none, EC2 tells its type's.
+    """
     ec2 = site.instance.ec2
     assert ec2.instance is not None
     registered = tuple(
         str(each["PrivateIpAddress"]) for each in ec2.nics["provider"]["PrivateIpAddresses"]
     )
-    kind = str(ec2.instance["InstanceType"])
-    return Seen(work.read(site), ena(site.ec2, kind), registered)
+    ground = work.read(site)
+    nic, kind = ground.cloud.provider_nic, str(ec2.instance["InstanceType"])
+    driver = (nic and nic.driver) or ("ena" if ena(site.ec2, kind) else "vif")
+    return Seen(ground, driver, registered)
 
 
 def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
@@ -39,6 +45,7 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
     cloud = facts.cloud
     called, nic, mac = cloud.names, cloud.require_provider_nic(), cloud.registered_mac
     cloud.require_router()
+    facts.require_one()
     noted = (cloud.host.files.get(NOTE) or "").strip()
     if noted != mac or nic.alias != ALIAS + mac:
         raise StepNotReady(
@@ -64,7 +71,9 @@ def plan(site: Site, facts: Seen) -> tuple[Action, ...]:
         ),
     ]
     actions = work.actions(facts.ground.host, wants)
-    return tuple(_explained(action) if facts.ena else action for action in actions)
+    return tuple(
+        _explained(action) if facts.change in action.command else action for action in actions
+    )
 
 
 def _tool(facts: Seen) -> list[Want]:
@@ -90,18 +99,18 @@ def _left(cloud: Cloud, wanted: str = "") -> list[Want]:
 
 
 def _explained(action: Action) -> Action:
-    """Have an action say what to do instead where the driver refuses a MAC."""
+    """Have the NIC's change say what to do instead where the driver refuses a MAC."""
 
     def do() -> None:
         try:
             action.do()
         except StepFailed as error:
-            if "Operation not supported" not in error.seen:
+            if not any(words in error.seen for words in REFUSALS):
                 raise
             raise Refused(
-                "the NIC's driver can change no MAC, as with every Nitro instance type",
+                "the NIC's driver refuses another MAC, as with every Nitro instance type",
                 seen=error.seen,
-                next='strategy = "share" (or "auto"), then lab.swap_mac()',
+                next='strategy = "share", then lab.swap_mac()',
             ) from None
 
     return replace(action, do=do)

@@ -174,6 +174,20 @@ def test_mac_nat_on_a_linux_bridge_is_refused_with_what_to_use(linux: Lab) -> No
     assert not lab.check("swap_mac")
 
 
+def test_a_second_router_on_a_linux_bridge_is_refused_with_what_to_use(linux: Lab) -> None:
+    lab = linux
+    take(lab, "auto")
+    lab.shell(
+        "ip netns add qrouter-second && ip link add qg-second netns qrouter-second type veth"
+        " && ip -n qrouter-second addr add 172.16.20.102/24 dev qg-second"
+    )
+    with pytest.raises(Refused, match="several routers") as caught:
+        lab.swap_mac()
+    assert 'bridge = "openvswitch"' in caught.value.next
+    lab.shell("ip netns del qrouter-second")
+    assert lab.swap_mac().ok
+
+
 SECOND = """
 ip netns add qrouter-second
 ovs-vsctl add-port br-int qg-second -- set port qg-second tag=1 \

@@ -23,7 +23,7 @@ def wants(facts: Seen) -> list[Want]:
     cloud = facts.cloud
     return [
         Want(
-            not facts.ena or cloud.host.files.get(REFUSAL) is not None,
+            not facts.fixed or cloud.host.files.get(REFUSAL) is not None,
             "ask the driver for another MAC, as the tutorial does, and keep its answer",
             f"mkdir -p {FOLDER}; {facts.change} > {REFUSAL} 2>&1 || true",
         ),
