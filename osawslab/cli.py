@@ -24,7 +24,7 @@ from osawslab.region import folders
 AS_ROOT = ("down", "doctor", "test", "image")  # under sudo, all else is done as the caller
 NEEDS_REGION = (
     "start", "tour", "plan", "run", "check", "reset", "ssh", "dashboard", "aws", "openstack", "env",
-    "sweep", "extend", "wireshark", "exercise",
+    "sweep", "extend", "wireshark", "exercise", "floating-ip",
 )  # fmt: skip
 
 

@@ -250,6 +250,7 @@ class Child:
     ("words", "started"),
     [
         (["tour", "--name", "a"], ["a"]),
+        (["floating-ip", "list", "--name", "a"], ["a"]),
         (["start", "--no-region"], []),
         (["status"], []),
         (["hint", "networks"], []),
