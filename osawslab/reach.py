@@ -13,10 +13,10 @@ from osawslab.errors import BadSetting
 from osawslab.host.ssh import SshHost
 from osawslab.replay import place
 from osawslab.report import Shell
-from osawslab.settings import Settings, load
+from osawslab.settings import Settings, load, told
 from osawslab.steps import publish_vm, work
 from osawslab.steps import run as steps
-from osawslab.steps.site import Progress, Site
+from osawslab.steps.site import Progress, Site, fitted
 
 
 class Quiet:
@@ -37,6 +37,8 @@ class Reach:
 
     def __init__(self, name: str | None = None, **settings: Any) -> None:
         self.settings: Settings = load({"name": name, **settings})
+        self._chosen = "instance_type" in told({"name": name, **settings})
+        self._instead = ""
         self.progress: Progress = Quiet()
         self._hosts: dict[tuple[str, str, int], SshHost] = {}
         self._dashboard: Dashboard | None = None
@@ -57,7 +59,11 @@ class Reach:
         return self._site().target.keys
 
     def _site(self) -> Site:
-        return Site(self.settings, place(self.settings), self.progress, self._hosts)
+        where = place(self.settings)
+        if where.charges and not self._chosen:  # once: the price and all steps go by what it is
+            self._chosen = True
+            self.settings, self._instead = fitted(where, self.settings)
+        return Site(self.settings, where, self.progress, self._hosts, self._instead)
 
     def client(self, service: str = "ec2") -> Any:
         """Give the boto3 client that the steps use: "ec2", "ssm" or "sts"."""

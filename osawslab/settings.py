@@ -295,9 +295,7 @@ def load(
     folder: Path | None = None,
 ) -> Settings:
     """Make the settings from keywords, environment and `lab.toml`, in this order of strength."""
-    environ = os.environ if environ is None else environ
-    values = {**_file((folder or Path()) / "lab.toml"), **_environment(environ)}
-    values.update({name: value for name, value in given.items() if value is not None})
+    values = told(given, environ, folder)
     unknown = sorted(set(values) - set(DEFAULTS))
     if unknown:
         raise BadSetting(
@@ -306,6 +304,18 @@ def load(
             next=f"one of: {', '.join(DEFAULTS)}",
         )
     return Settings(**values)
+
+
+def told(
+    given: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Give what somebody has said, without the defaults."""
+    environ = os.environ if environ is None else environ
+    values = {**_file((folder or Path()) / "lab.toml"), **_environment(environ)}
+    values.update({name: value for name, value in given.items() if value is not None})
+    return values
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -6,11 +6,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from osawslab.aws.inquiry import FORBIDDEN, Inquiry, Refusal, Row, unknown
+from osawslab.aws.inquiry import FORBIDDEN, Inquiry, Refusal, Row, attempt, unknown
 from osawslab.aws.maker import Maker
+from osawslab.settings import DEFAULTS, Settings
+from osawslab.target import Target
 
 NICS = 2
 OTHERS = ("t3.xlarge", "m5.xlarge", "m6i.xlarge")  # to take where a type is not to be had
+
+
+def instead(target: Target, settings: Settings) -> str:
+    """Name the type to take where the region has not the one of the settings; "" where it has."""
+    names = [settings.instance_type, *OTHERS]
+    told = attempt(
+        lambda: target.client("ec2").describe_instance_type_offerings(
+            LocationType="region", Filters=[{"Name": "instance-type", "Values": names}]
+        )["InstanceTypeOfferings"]
+    )
+    if isinstance(told, Refusal):  # which the step's own calls will tell
+        return ""
+    there = [name for name in names if name in {each["InstanceType"] for each in told}]
+    return there[0] if there and there[0] != settings.instance_type else ""
 
 
 def machine_image(inquiry: Inquiry) -> tuple[Row, dict[str, Any]]:
@@ -60,7 +76,7 @@ def instance_type(inquiry: Inquiry) -> list[Row]:
     wanted, region = settings.instance_type, settings.region
     zone = Maker(None, None, settings, inquiry.have, Path()).zone()
     what, expected = "instance type", f"{wanted} in {zone}"
-    names = [wanted, *(name for name in OTHERS if name != wanted)]
+    names = list(dict.fromkeys((wanted, DEFAULTS["instance_type"], *OTHERS)))
     told = inquiry.ask(
         "ec2",
         "describe_instance_type_offerings",
@@ -74,16 +90,20 @@ def instance_type(inquiry: Inquiry) -> list[Row]:
             (str(o["InstanceType"]), str(o["Location"])) for o in told["InstanceTypeOfferings"]
         ]
         zones = sorted(place for name, place in places if name == wanted)
-        there = [name for name in names if (name, zone) in places]
+        there = [name for name in OTHERS if (name, zone) in places]
         other = there[0] if there else OTHERS[0]
+        lacks = [name for name in names[:2] if name not in dict(places)]
         offer = Row(
             what,
             expected,
-            f"offered in {', '.join(zones)}" if zones else f"not offered in {region}",
+            "; ".join(
+                [f"offered in {', '.join(zones)}"] * bool(zones)
+                + [f"{name} is not offered in {region}" for name in lacks]
+            ),
             zone in zones,
             f'zone = "{zones[0].removeprefix(region)}"'
             if zones
-            else f'instance_type = "{other}" and strategy = "share"',
+            else f'instance_type = "{other}"\nstrategy = "share"',
             fatal=True,
         )
     kind = inquiry.kind(wanted)

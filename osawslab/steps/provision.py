@@ -148,9 +148,10 @@ def plan(site: Site, seen: Seen) -> tuple[Action, ...]:
         maker.key,
     )
     image, disk = image_of(site, facts), bill.gigabytes(settings)
+    instead = f"; {site.instead}" if site.instead else ""
     want(
         facts.instance is not None,
-        "the computer that will carry OpenStack, with one NIC" + again(site, facts),
+        "the computer that will carry OpenStack, with one NIC" + again(site, facts) + instead,
         f"INSTANCE=$(aws ec2 run-instances"
         f" --image-id {image or 'resolve:ssm:' + maker.image_parameter()}"
         f" --instance-type {settings.instance_type} --key-name osawslab-{settings.name}"
@@ -337,7 +338,7 @@ def show(site: Site, facts: Seen) -> Shown:
     table = Table(
         "NICs as EC2 has registered them", ("NIC", "ENI", "MAC", "IP", "Elastic IP"), rows
     )
-    return Shown(tables=(table,))
+    return Shown(notes=(site.instead,) if site.instead else (), tables=(table,))
 
 
 def undo(site: Site, facts: Seen) -> tuple[Action, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from osawslab.aws import ending, launch, visitors
+from osawslab.aws import ending, launch, offer, visitors
 from osawslab.aws import facts as ec2_facts
 from osawslab.errors import StepNotReady
 from osawslab.host.ssh import SshHost
@@ -40,6 +40,7 @@ class Site:
     target: Target
     progress: Progress
     hosts: dict[tuple[str, str, int], SshHost]  # kept open between steps
+    instead: str = ""  # what was taken in place of a default that the region has not
 
     @property
     def ec2(self) -> Any:
@@ -88,6 +89,15 @@ class Site:
                 next="lab.provision()",
             )
         return Instance(facts, self.host_at(facts.eip("management"), facts.host_key))
+
+
+def fitted(target: Target, settings: Settings) -> tuple[Settings, str]:
+    """Give the settings with a type that the region has, where it has not theirs; and say so."""
+    fits = offer.instead(target, settings)
+    if not fits:
+        return settings, ""
+    words = f"{fits}, for {settings.region} has no {settings.instance_type}: strategy share"
+    return replace(settings, instance_type=fits), words
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 from account import AMI, DRY, HERE, Account, Said
+from place import leads_to
 
 from osawslab import Lab
 from osawslab.aws import permissions, preflight
 from osawslab.aws.facts import Facts
-from osawslab.errors import Refused
+from osawslab.errors import LabError, Refused
 from osawslab.region import local
 from osawslab.settings import Settings
 
@@ -108,13 +110,37 @@ def test_an_image_of_our_own_is_looked_at() -> None:
 
 
 @pytest.mark.kernel
+def test_a_region_without_the_default_type_gets_another_and_it_is_said(
+    home: Path, new_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in leads_to(local.ensure("no-t2", "ap-east-1")).items():
+        monkeypatch.setenv(name, value)
+    words = "t3.xlarge, for ap-east-1 has no t2.large: strategy share"
+    lab = new_lab("far", region="ap-east-1")
+    with pytest.raises(LabError) as caught:
+        lab.provision()
+    assert "t3.xlarge" in str(caught.value)  # in the price, or that nobody knows it there
+    assert lab.settings.instance_type == "t3.xlarge"
+    assert any(words in action.why for action in lab.plan("provision").actions)
+    seen = {check.what: check.seen for check in lab.preflight().checks}
+    assert "t2.large is not offered in ap-east-1" in seen["instance type"]
+    assert seen["the NIC's driver"].endswith("strategy share")
+    monkeypatch.setenv("OSAWSLAB_INSTANCE_TYPE", "t2.large")  # which somebody has said
+    given = new_lab("far", region="ap-east-1", pay_up_to="9")
+    assert not given.preflight()
+    assert given.settings.instance_type == "t2.large"
+    assert new_lab("far").settings.instance_type == "t2.large"
+    local.remove("no-t2")
+
+
+@pytest.mark.kernel
 def test_the_local_region_passes_and_refuses_at_its_quotas(
     home: Path, new_lab: Callable[..., Lab]
 ) -> None:
     here = {"bridge": "linux", "region": "ap-east-1"}  # to be enabled, and without t2
     with pytest.raises(Refused) as caught:
         new_lab("quota", **here).provision()
-    assert caught.value.next == 'instance_type = "t3.xlarge" and strategy = "share"'
+    assert tomllib.loads(caught.value.next) == {"instance_type": "t3.xlarge", "strategy": "share"}
     lab = new_lab("quota", instance_type="t3.large", **here)
     found = lab.preflight()
     assert found

@@ -14,7 +14,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from osawslab.aws import permissions, policy, preflight
+from osawslab.aws import offer, permissions, policy, preflight
 from osawslab.aws.facts import Facts, tags
 from osawslab.aws.inquiry import Row
 from osawslab.aws.policy import words
@@ -217,7 +217,8 @@ CASES = {
         refuses=True,
     ),
     "a region without t2": Case(
-        TYPE, "not offered in us-east-1", 'instance_type = "t3.xlarge" and strategy = "share"',
+        TYPE, "t2.large is not offered in us-east-1",
+        'instance_type = "t3.xlarge"\nstrategy = "share"',
         {"DescribeInstanceTypeOfferings": offered("t3.xlarge", "m5.xlarge")}, refuses=True,
     ),
     "a zone without t2": Case(
@@ -321,6 +322,27 @@ def test_what_is_said_and_no_failure(
     assert found, found
     assert seen in found.seen
     assert "Encoded" not in found.seen
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("t2.large", "t3.xlarge"), ""),
+        (("t3.xlarge", "m5.xlarge"), "t3.xlarge"),
+        (("m5.xlarge",), "m5.xlarge"),
+        ((), ""),
+    ],
+)
+def test_what_is_taken_where_the_default_is_not_offered(names: tuple[str, ...], taken: str) -> None:
+    account = Account(DescribeInstanceTypeOfferings=offered(*names))
+    assert offer.instead(account.target(), Settings()) == taken
+
+
+def test_nobody_who_may_not_ask_is_kept_from_a_step_by_it() -> None:
+    account = Account(
+        DescribeInstanceTypeOfferings=denied("ec2:DescribeInstanceTypeOfferings"),
+    )
+    assert offer.instead(account.target(), Settings()) == ""
 
 
 def test_iam_is_asked_for_what_a_call_touches() -> None:
