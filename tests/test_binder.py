@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import docker_filter
 import pytest
 
 from osawslab import Lab
@@ -97,6 +98,59 @@ def test_the_start_picks_the_place(
     left = started(tmp_path, works, **given)
     assert left.get("OSAWSLAB_TARGET") == target
     assert left["OSAWSLAB_PUBLIC"] == public
+
+
+def test_where_docker_forbids_namespaces_the_start_picks_a_kernel_of_its_own(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, docker_filter.__file__, "--uid-0", ROOT / "binder/start", "env", "-0"],
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "OSAWSLAB_PUBLIC": "",
+        },
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    said, _, left = done.stdout.partition("\n")
+    assert said == "tier: uml"
+    assert "OSAWSLAB_TARGET=" not in left
+
+
+def test_every_image_is_prepared_alike(dockerfile: str) -> None:
+    """Binder's and the container's: packages unpacked, JupyterLab set up, notebooks trusted."""
+    build = (ROOT / "binder" / "postBuild").read_text().splitlines()
+    container = (ROOT / "binder" / "container" / "Dockerfile").read_text()
+    assert build[-1] == "binder/prepare notebooks"
+    runs = [words for name, words in instructions(container) if name == "RUN"]
+    assert runs[-1] == "/opt/osawslab/prepare /home/learner/notebooks"
+    for folder in ("clinic", "experiments"):
+        assert f"source/notebooks/{folder}" in runs[1]
+    for part in (*build[3:-1], *runs[1:]):
+        assert "python -c" not in part  # what one has alone, the other lacks
+
+
+def test_an_image_is_prepared_with_all_its_notebooks_trusted(tmp_path: Path) -> None:
+    python = tmp_path / "bin/python"
+    python.parent.mkdir()
+    log = tmp_path / "log"
+    python.write_text(
+        f'#!/bin/sh\necho "$2" >> {log}\ncase "$2" in *prefix*) echo {tmp_path};;'
+        " *JUPYTER*) echo settings;; esac\n"
+    )
+    trust = tmp_path / "bin/jupyter"
+    trust.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/trusted\n')
+    python.chmod(0o755)
+    trust.chmod(0o755)
+    subprocess.run(
+        [ROOT / "binder" / "prepare", ROOT / "notebooks"],
+        env={"PATH": f"{python.parent}:/usr/bin:/bin"}, check=True,
+    )  # fmt: skip
+    assert {"machine.unpack()", "uml.unpack()"} <= {*log.read_text().split()}
+    overrides = tmp_path / "share/jupyter/lab/settings/overrides.json"
+    assert overrides.read_text() == "settings\n"
+    trusted = {*(tmp_path / "trusted").read_text().split()} - {"trust"}
+    assert trusted == {str(path) for path in (ROOT / "notebooks").rglob("*.ipynb")}
 
 
 def test_a_public_machine_takes_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
