@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from osawslab.aws.facts import HOST_KEY, MADE_BY, MADE_OF, prepared
 from osawslab.aws.inquiry import Refusal, attempt
-from osawslab.cloud.openstack import parts
+from osawslab.cloud.openstack.image import forget, made_of
 from osawslab.errors import BadSetting, Refused, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.steps import bill, openstack_install, openstack_networks
@@ -29,10 +29,10 @@ def bake(site: Site) -> Report:
             next='cloud = "openstack"',
         )
     with own_errors("bake"):
-        made_of = parts.made_of(settings.management_address)
-        actions = () if prepared(site.ec2, made_of) else plan(site, made_of)
+        recipe = made_of(settings.management_address)
+        actions = () if prepared(site.ec2, recipe) else plan(site, recipe)
         apply(site, "bake", actions)
-        image = prepared(site.ec2, made_of)
+        image = prepared(site.ec2, recipe)
     return Report(
         step="bake",
         lab=settings.name,
@@ -50,7 +50,7 @@ def bake(site: Site) -> Report:
     )
 
 
-def plan(site: Site, made_of: str) -> tuple[Action, ...]:
+def plan(site: Site, recipe: str) -> tuple[Action, ...]:
     """Say how the image comes about."""
     seen = openstack_install.read(site)
     lacking = seen.installed.lacking(site.settings, seen.instance)
@@ -67,11 +67,11 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             seen="a VM" if project.server else "networks",
             next='lab.reset("networks"), then lab.bake()',
         )
-    name = f"osawslab-openstack-{made_of}"
-    pairs = {MADE_OF: made_of, MADE_BY: site.settings.name, "Name": name}
+    name = f"osawslab-openstack-{recipe}"
+    pairs = {MADE_OF: recipe, MADE_BY: site.settings.name, "Name": name}
     tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
     refuse(site, seen.instance, name, tags)
-    script = parts.forget()
+    script = forget()
 
     made: list[str] = []
 
@@ -92,7 +92,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             ImageIds=made, WaiterConfig={"Delay": 5, "MaxAttempts": IMAGE_SECONDS // 5}
         )
 
-    def forget() -> None:
+    def untag() -> None:
         site.ec2.delete_tags(Resources=[seen.instance], Tags=[{"Key": HOST_KEY}])
 
     def proved() -> None:
@@ -105,7 +105,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "aws",
             "the instance will make itself another host key",
             f"aws ec2 delete-tags --resources {seen.instance} --tags Key={HOST_KEY}",
-            forget,
+            untag,
         ),
         Action(
             "instance",
@@ -117,7 +117,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "aws",
             "an image of its disk; the instance reboots for it",
             f"aws ec2 create-image --instance-id {seen.instance} --name {name}"
-            f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={made_of}}}]'",
+            f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={recipe}}}]'",
             image,
             bill.SNAPSHOT,
         ),

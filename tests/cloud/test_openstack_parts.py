@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import configparser
 import subprocess
+import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from osawslab.cloud.openstack import accounts, configuration, horizon, parts, services
+from osawslab.cloud.openstack import accounts, configuration, horizon, image, parts, services
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import Part
@@ -47,7 +50,7 @@ def lacking(found: Installed, **settings: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     "part",
-    [*EVERY, *parts.parts(SYSTEM, "i-1"), DASHBOARD, Part("forget", "", parts.forget())],
+    [*EVERY, *parts.parts(SYSTEM, "i-1"), DASHBOARD, Part("forget", "", image.forget())],
 )
 def test_bash_reads_every_script(part: Part) -> None:
     done = subprocess.run(["bash", "-n"], input=part.command, capture_output=True, text=True)
@@ -173,15 +176,39 @@ def test_the_dashboards_files_can_be_read_and_lead_nowhere_but_to_this_host() ->
 
 
 def test_an_image_has_no_key_of_a_dashboard_and_does_not_start_it() -> None:
-    stop, disable = parts.forget().splitlines()[:2]
+    stop, disable = image.forget().splitlines()[:2]
     assert horizon.SERVICE in stop.split()
     assert horizon.SERVICE in disable.split()
-    assert f"rm -f {horizon.SECRET_KEY}\n" in parts.forget()
+    assert f"rm -f {horizon.SECRET_KEY}\n" in image.forget()
 
 
 def test_an_image_is_found_by_what_it_was_made_from() -> None:
-    assert parts.made_of("172.16.10.101") == parts.made_of("172.16.10.101")
-    assert parts.made_of("172.16.10.101") != parts.made_of("172.16.10.102")
+    assert image.made_of("172.16.10.101") == image.made_of("172.16.10.101")
+    assert image.made_of("172.16.10.101") != image.made_of("172.16.10.102")
+
+
+def test_the_secrets_are_taken_out_of_the_files_that_have_them(tmp_path: Path) -> None:
+    """And nothing else is: neither the id of the instance, nor what other files say."""
+    secrets, file, other = (tmp_path / name for name in ("secrets", "nova.conf", "other"))
+    secrets.write_text(
+        "INSTANCE=i-1\nDB_PASSWORD=s3cr3t\nADMIN_PASSWORD=\nSERVICE_PASSWORD=0th3r\n"
+    )
+    file.write_text("connection=mysql://nova:s3cr3t@127.0.0.1/nova\nid=i-1\npassword=0th3r\n")
+    file.chmod(0o640)
+    other.write_text("s3cr3t")
+    words = [sys.executable, "-", str(secrets), str(file), str(tmp_path / "none")]
+    for _ in range(2):
+        done = subprocess.run(words, input=image.BLANK, capture_output=True, text=True)
+        assert not done.stderr
+    assert file.read_text() == "connection=mysql://nova:@127.0.0.1/nova\nid=i-1\npassword=\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert other.read_text() == "s3cr3t"
+
+
+def test_every_file_that_a_secret_is_written_to_is_emptied_of_it() -> None:
+    [line] = [each for each in image.forget().splitlines() if each.startswith("python3 - ")]
+    for path, text in configuration.files(ABOUT).items():
+        assert path in line or "$" not in text
 
 
 def test_the_accounts_are_what_the_services_log_in_as() -> None:

@@ -301,35 +301,6 @@ def dashboard(about: About) -> Part:
     )
 
 
-def forget() -> str:
-    """Write what comes before an image is made: nothing of this host's own goes into it.
-
-    Instances of the image start what is configured anew for them first, and the rest then.
-    """
-    return f"""systemctl stop {" ".join(OWN)} {horizon.SERVICE}
-systemctl -q disable {horizon.SERVICE} 2>/dev/null
-rm -f {READY}
-echo INSTANCE=none > {SECRETS}
-cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
-rm -f {horizon.SECRET_KEY}
-apt-get clean
-command -v cloud-init >/dev/null && cloud-init clean --logs
-rm -rf /var/lib/cloud/instance /var/lib/cloud/instances
-rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/*/.ssh/authorized_keys
-truncate -s 0 /etc/machine-id
-sync
-"""
-
-
-def made_of(settings_address: str) -> str:
-    """Give the hash of what an image is made from: another one is no use to this installer.
-
-    The address is in it, since Nova keeps a host's name, which on EC2 follows from the address.
-    """
-    text = packages() + tables() + guest(About("", "", "", "")) + settings_address
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def guest(about: About) -> str:
     """Write the making of the VM's image, and its upload to Glance."""
     return (
