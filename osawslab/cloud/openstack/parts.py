@@ -91,6 +91,24 @@ def packages() -> str:
     return install(PACKAGES) + end
 
 
+# apt waits for one lock of the three, and a host that has just booted may be at it itself.
+FREE = """import fcntl, sys, time
+deadline = time.monotonic() + float(sys.argv[1])
+for path in sys.argv[2:]:
+    with open(path, "w") as lock:
+        while True:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    sys.exit(f"another program has held {path} for {sys.argv[1]} s")
+                time.sleep(0.5)
+"""
+LOCK_SECONDS = 120
+LOCKS = "/var/lib/apt/lists/lock /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock"
+
+
 def install(names: Iterable[str]) -> str:
     """Write an installation; nothing is started before it is configured.
 
@@ -104,10 +122,12 @@ ln -s /bin/true $later/py3compile
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 trap 'rm -rf /usr/sbin/policy-rc.d $later' EXIT
+python3 - {LOCK_SECONDS} {LOCKS} <<'END'
+{FREE}END
 PATH=$later:$PATH dpkg --configure -a
-apt-get update -q
+apt-get update -q --error-on=any
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
-  -o DPkg::Lock::Timeout=120 -o DPkg::Path=$later:$PATH {" ".join(names)}
+  -o DPkg::Lock::Timeout={LOCK_SECONDS} -o DPkg::Path=$later:$PATH {" ".join(names)}
 python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages >/dev/null || true
 """
 
