@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -64,6 +66,69 @@ def test_every_file_is_ini_and_has_its_readers(path: str, text: str) -> None:
     read.read_string(text)
     assert read.sections() or read.defaults()
     assert set(services.READERS[path]) <= set(SERVICES)
+
+
+def bash(script: str, folder: Path, **programs: str) -> int:
+    """Run a part's script, its folder and some programs replaced; its exit status."""
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    words = ["bash", "-euo", "pipefail", "-c", script.replace(parts.FOLDER, str(folder))]
+    return subprocess.run(words, env={"PATH": f"{folder}:{os.environ['PATH']}"}).returncode
+
+
+@pytest.mark.parametrize(("before", "noted"), [(None, ""), ("old\n", "nova-api\n"), ("new\n", "")])
+def test_who_reads_a_file_is_noted_also_where_the_note_was_cut_off(
+    before: str | None, noted: str, tmp_path: Path
+) -> None:
+    file, kept = tmp_path / "nova.conf", tmp_path / "nova.conf.before"
+    file.write_text("new\n")
+    if before is not None:
+        kept.write_text(before)
+    assert bash(f"{parts.CHANGES}write {file} nova-api <<< new\n", tmp_path) == 0
+    restart = tmp_path / "restart"
+    assert (restart.read_text() if restart.exists() else "") == noted
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "anew"), [((), True), (("tables",), False), (("databases.stamp",), False)]
+)
+def test_tables_that_were_never_finished_are_made_from_nothing(
+    there: tuple[str, ...], anew: bool, tmp_path: Path
+) -> None:
+    """MariaDB keeps what a migration had made when it was cut off, and the next would find it."""
+    for name in there:
+        (tmp_path / name).touch()
+    log = tmp_path / "log"
+    programs = {"mariadb": f"cat >> {log}", "runuser": "exit 1"}
+    assert bash(parts.tables(), tmp_path, **programs)
+    assert (tmp_path / "tables").exists() == ("tables" in there)
+    assert log.exists() == anew
+    if anew:
+        assert log.read_text().count("DROP DATABASE") == len(services.DATABASES)
+    assert bash(parts.tables(), tmp_path, **{**programs, "runuser": "exit 0"}) == 0
+    assert (tmp_path / "tables").exists()
+
+
+def test_an_installation_waits_for_who_else_installs(tmp_path: Path) -> None:
+    """Whose lock is one of fcntl(2), apt's and dpkg's kind; the wait has a bound."""
+    lock = tmp_path / "lock"
+
+    def wait(seconds: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-", seconds, str(lock)]
+        return subprocess.run(words, input=parts.FREE, capture_output=True, text=True)
+
+    assert not wait("0").returncode
+    with lock.open("w") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        refused = wait("0")
+        assert refused.returncode
+        assert f"another program has held {lock} for 0 s" in refused.stderr
+        soon = threading.Timer(1, fcntl.lockf, (held, fcntl.LOCK_UN))
+        soon.start()
+        assert not wait("60").returncode
+        soon.join()
 
 
 def test_no_secret_is_in_a_script_only_its_name() -> None:

@@ -144,14 +144,16 @@ mv {SECRETS}.part {SECRETS}
 
 
 # `merge FILE SERVICE…` and `write FILE SERVICE…` put standard input into a file; whoever reads a
-# changed file is noted, and started anew at the end if it runs.
-CHANGES = f"""changed() {{
+# changed file is noted, and started anew at the end if it runs. Cut off in between, the next run
+# still has the file from before.
+CHANGES = f"""keep() {{ [ -e "$1.before" ] || {{ cp "$1" "$1.new"; mv "$1.new" "$1.before"; }}; }}
+changed() {{
   local file=$1; shift
   cmp -s "$file" "$file.before" || printf '%s\\n' "$@" >> {FOLDER}/restart
   rm -f "$file.before"
 }}
-merge() {{ cp "$1" "$1.before"; crudini --merge "$1"; changed "$@"; }}
-write() {{ touch "$1"; cp "$1" "$1.before"; cat > "$1"; changed "$@"; }}
+merge() {{ keep "$1"; crudini --merge "$1"; changed "$@"; }}
+write() {{ touch "$1"; keep "$1"; cat > "$1"; changed "$@"; }}
 restart() {{
   [ -e {FOLDER}/restart ] || return 0
   systemctl daemon-reload
@@ -234,11 +236,20 @@ AS = """as() { runuser -u "$1" -- "${@:2}"; }
 
 
 def tables() -> str:
-    """Write every service's tables, two at a time: as many as a small instance has processors."""
+    """Write every service's tables, two at a time: as many as a small instance has processors.
+
+    MariaDB takes no new table back: where the first time was cut off, all begin from nothing.
+    """
+    anew = "".join(
+        f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb3;\n"
+        for name in DATABASES
+    )
     neutron = "--config-file /etc/neutron/neutron.conf"
     # Nova fills the braces in from its own configuration, so a new password needs no new cell.
     url, host = "{username}:{password}@{hostname}", "mysql+pymysql://"
-    return f"""{AS}identity() {{
+    return f"""{AS}[ -e {FOLDER}/tables ] || [ -e {FOLDER}/databases.stamp ] || mariadb <<'END'
+{anew}END
+identity() {{
   as keystone keystone-manage db_sync
   as nova nova-manage api_db sync
 }}
@@ -258,6 +269,7 @@ case $cells in *cell0*) ;; *) as nova nova-manage cell_v2 map_cell0 \\
 case $cells in *cell1*) ;; *) as nova nova-manage cell_v2 create_cell --name=cell1 \\
   --database_connection '{host}{url}/nova' --transport-url 'rabbit://{url}' >/dev/null ;; esac
 as nova nova-manage db sync
+touch {FOLDER}/tables
 """
 
 
