@@ -274,6 +274,7 @@ def test_every_file_that_a_secret_is_written_to_is_emptied_of_it() -> None:
     [line] = [each for each in image.forget().splitlines() if each.startswith("python3 - ")]
     for path, text in configuration.files(ABOUT).items():
         assert path in line or "$" not in text
+    assert line.endswith(" || exit 1")  # else an image would be made with them
 
 
 def test_the_accounts_are_what_the_services_log_in_as() -> None:

@@ -38,7 +38,7 @@ def forget() -> str:
     return f"""systemctl stop {" ".join(OWN)} {horizon.SERVICE} rabbitmq-server
 systemctl -q disable {horizon.SERVICE} 2>/dev/null
 rm -f {READY}
-python3 - {SECRETS} {configured} <<'END'
+python3 - {SECRETS} {configured} <<'END' || exit 1
 {BLANK}END
 echo INSTANCE=none > {SECRETS}
 rm -rf /etc/keystone/fernet-keys /etc/keystone/credential-keys {COOKIE}
