@@ -101,7 +101,7 @@ def _repairs(lab: Lab, found: set[str]) -> None:
         moved.provision()
     told = [{"Key": MADE_OF, "Value": "walked"}]
     attempt(lambda: bake.image(ec2, name, "walked", told))  # refused: it is no whole machine here
-    bake.forget(ec2, name)
+    bake.untag(ec2, name)
 
 
 def _leftovers(lab: Lab, found: set[str]) -> None:

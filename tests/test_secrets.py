@@ -13,14 +13,13 @@ import runpy
 import shlex
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote_plus
 
 import nbformat
 import pytest
+from watch import Watch, forms
 
 from osawslab import Lab, LabError
 from osawslab.aws import userdata
@@ -35,19 +34,6 @@ NOTEBOOKS = runpy.run_path(str(Path(__file__).with_name("regenerate_notebooks.py
 TOKEN = "SESSIONTOKEN" + "x7Qv" * 12
 PASSWORD = "PASSWORDSTANDIN" + "k3Zm" * 6
 PLANTED = ("secret key", "session token", "private key", "host key's secret", "password")
-
-
-def forms(secret: str) -> set[bytes]:
-    """Give a secret as it may be written: as it is, as base64 at any place, in a form.
-
-    >>> b"c2Vj" in forms("secret")
-    True
-    """
-    found = {secret}
-    for before in range(3):  # base64 of three bytes is four letters; the ends hold others' bits
-        text = base64.b64encode(b"\0" * before + secret.encode()).decode()
-        found.add(text[4 * (before > 0) : len(text) - 4])
-    return {text.encode() for each in found for text in (each, quote_plus(each))}
 
 
 # What starts programs in Python says so beforehand (PEP 578): in all processes of ours, the region
@@ -68,33 +54,6 @@ def heard(event, about):
 
 sys.addaudithook(heard)
 """
-
-
-@dataclass
-class Watch:
-    """All arguments of all processes, as often as they can be looked at."""
-
-    seen: set[bytes] = field(default_factory=set)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def look(self) -> None:
-        while not self.over.is_set():
-            for entry in os.scandir("/proc"):
-                if entry.name.isdecimal():
-                    try:
-                        self.seen.add(Path(entry.path, "cmdline").read_bytes())
-                    except OSError:  # it has ended
-                        continue
-            time.sleep(0.03)
-
-    def __enter__(self) -> Watch:
-        self.thread = threading.Thread(target=self.look)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
 
 
 @dataclass(frozen=True)

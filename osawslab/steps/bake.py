@@ -6,7 +6,7 @@ from typing import Any
 
 from osawslab.aws.facts import HOST_KEY, MADE_BY, MADE_OF, prepared
 from osawslab.aws.inquiry import Refusal, attempt
-from osawslab.cloud.openstack import parts
+from osawslab.cloud.openstack.image import forget, made_of
 from osawslab.errors import BadSetting, Refused, StepNotReady
 from osawslab.report import Action, Check, Report
 from osawslab.steps import bill, openstack_install, openstack_networks
@@ -31,10 +31,10 @@ def bake(site: Site) -> Report:
             next='cloud = "openstack"',
         )
     with own_errors("bake"):
-        made_of = parts.made_of(settings.management_address)
-        actions = () if prepared(site.ec2, made_of) else plan(site, made_of)
+        recipe = made_of(settings.management_address)
+        actions = () if prepared(site.ec2, recipe) else plan(site, recipe)
         apply(site, "bake", actions)
-        image = prepared(site.ec2, made_of)
+        image = prepared(site.ec2, recipe)
     return Report(
         step="bake",
         lab=settings.name,
@@ -52,7 +52,7 @@ def bake(site: Site) -> Report:
     )
 
 
-def plan(site: Site, made_of: str) -> tuple[Action, ...]:
+def plan(site: Site, recipe: str) -> tuple[Action, ...]:
     """Say how the image comes about."""
     seen = openstack_install.read(site)
     lacking = seen.installed.lacking(site.settings, seen.instance)
@@ -69,11 +69,11 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             seen="a VM" if project.server else "networks",
             next='lab.reset("networks"), then lab.bake()',
         )
-    name = f"osawslab-openstack-{made_of}"
-    pairs = {MADE_OF: made_of, MADE_BY: site.settings.name, "Name": name}
+    name = f"osawslab-openstack-{recipe}"
+    pairs = {MADE_OF: recipe, MADE_BY: site.settings.name, "Name": name}
     tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
     refuse(site, seen.instance, name, tags)
-    script = parts.forget()
+    script = forget()
 
     made: list[str] = []
 
@@ -95,7 +95,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "aws",
             "the instance will make itself another host key",
             f"aws ec2 delete-tags --resources {seen.instance} --tags Key={HOST_KEY}",
-            lambda: forget(site.ec2, seen.instance),
+            lambda: untag(site.ec2, seen.instance),
         ),
         Action(
             "instance",
@@ -107,7 +107,7 @@ def plan(site: Site, made_of: str) -> tuple[Action, ...]:
             "aws",
             "an image of its disk; the instance reboots for it",
             f"aws ec2 create-image --instance-id {seen.instance} --name {name}"
-            f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={made_of}}}]'",
+            f" --tag-specifications 'ResourceType=image,Tags=[{{Key={MADE_OF},Value={recipe}}}]'",
             begun,
             bill.SNAPSHOT,
         ),
@@ -136,7 +136,7 @@ def image(ec2: Any, instance: str, name: str, tags: list[dict[str, str]]) -> str
     return str(told["ImageId"])
 
 
-def forget(ec2: Any, instance: str) -> None:
+def untag(ec2: Any, instance: str) -> None:
     """Forget the instance's host key, of which it will make itself another."""
     ec2.delete_tags(Resources=[instance], Tags=[{"Key": HOST_KEY}])
 

@@ -260,9 +260,9 @@ def image_of(site: Site, facts: Facts) -> str:
     settings = site.settings
     if (settings.cloud, settings.image) != ("openstack", "auto") or facts.instance is not None:
         return ""
-    from osawslab.cloud.openstack import parts
+    from osawslab.cloud.openstack.image import made_of
 
-    return prepared(site.ec2, parts.made_of(settings.management_address))
+    return prepared(site.ec2, made_of(settings.management_address))
 
 
 def checks(site: Site, facts: Seen) -> tuple[Check, ...]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
+import os
 import subprocess
+import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from osawslab.cloud.openstack import accounts, configuration, horizon, parts, services
+from osawslab.cloud.openstack import accounts, configuration, horizon, image, parts, services
 from osawslab.cloud.openstack.configuration import About
 from osawslab.cloud.openstack.facts import Installed
 from osawslab.cloud.openstack.parts import Part
@@ -47,7 +52,7 @@ def lacking(found: Installed, **settings: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     "part",
-    [*EVERY, *parts.parts(SYSTEM, "i-1"), DASHBOARD, Part("forget", "", parts.forget())],
+    [*EVERY, *parts.parts(SYSTEM, "i-1"), DASHBOARD, Part("forget", "", image.forget())],
 )
 def test_bash_reads_every_script(part: Part) -> None:
     done = subprocess.run(["bash", "-n"], input=part.command, capture_output=True, text=True)
@@ -61,6 +66,69 @@ def test_every_file_is_ini_and_has_its_readers(path: str, text: str) -> None:
     read.read_string(text)
     assert read.sections() or read.defaults()
     assert set(services.READERS[path]) <= set(SERVICES)
+
+
+def bash(script: str, folder: Path, **programs: str) -> int:
+    """Run a part's script, its folder and some programs replaced; its exit status."""
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    words = ["bash", "-euo", "pipefail", "-c", script.replace(parts.FOLDER, str(folder))]
+    return subprocess.run(words, env={"PATH": f"{folder}:{os.environ['PATH']}"}).returncode
+
+
+@pytest.mark.parametrize(("before", "noted"), [(None, ""), ("old\n", "nova-api\n"), ("new\n", "")])
+def test_who_reads_a_file_is_noted_also_where_the_note_was_cut_off(
+    before: str | None, noted: str, tmp_path: Path
+) -> None:
+    file, kept = tmp_path / "nova.conf", tmp_path / "nova.conf.before"
+    file.write_text("new\n")
+    if before is not None:
+        kept.write_text(before)
+    assert bash(f"{parts.CHANGES}write {file} nova-api <<< new\n", tmp_path) == 0
+    restart = tmp_path / "restart"
+    assert (restart.read_text() if restart.exists() else "") == noted
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "anew"), [((), True), (("tables",), False), (("databases.stamp",), False)]
+)
+def test_tables_that_were_never_finished_are_made_from_nothing(
+    there: tuple[str, ...], anew: bool, tmp_path: Path
+) -> None:
+    """MariaDB keeps what a migration had made when it was cut off, and the next would find it."""
+    for name in there:
+        (tmp_path / name).touch()
+    log = tmp_path / "log"
+    programs = {"mariadb": f"cat >> {log}", "runuser": "exit 1"}
+    assert bash(parts.tables(), tmp_path, **programs)
+    assert (tmp_path / "tables").exists() == ("tables" in there)
+    assert log.exists() == anew
+    if anew:
+        assert log.read_text().count("DROP DATABASE") == len(services.DATABASES)
+    assert bash(parts.tables(), tmp_path, **{**programs, "runuser": "exit 0"}) == 0
+    assert (tmp_path / "tables").exists()
+
+
+def test_an_installation_waits_for_who_else_installs(tmp_path: Path) -> None:
+    """Whose lock is one of fcntl(2), apt's and dpkg's kind; the wait has a bound."""
+    lock = tmp_path / "lock"
+
+    def wait(seconds: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-", seconds, str(lock)]
+        return subprocess.run(words, input=parts.FREE, capture_output=True, text=True)
+
+    assert not wait("0").returncode
+    with lock.open("w") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        refused = wait("0")
+        assert refused.returncode
+        assert f"another program has held {lock} for 0 s" in refused.stderr
+        soon = threading.Timer(1, fcntl.lockf, (held, fcntl.LOCK_UN))
+        soon.start()
+        assert not wait("60").returncode
+        soon.join()
 
 
 def test_no_secret_is_in_a_script_only_its_name() -> None:
@@ -173,15 +241,40 @@ def test_the_dashboards_files_can_be_read_and_lead_nowhere_but_to_this_host() ->
 
 
 def test_an_image_has_no_key_of_a_dashboard_and_does_not_start_it() -> None:
-    stop, disable = parts.forget().splitlines()[:2]
+    stop, disable = image.forget().splitlines()[:2]
     assert horizon.SERVICE in stop.split()
     assert horizon.SERVICE in disable.split()
-    assert f"rm -f {horizon.SECRET_KEY}\n" in parts.forget()
+    assert f"rm -f {horizon.SECRET_KEY}\n" in image.forget()
 
 
 def test_an_image_is_found_by_what_it_was_made_from() -> None:
-    assert parts.made_of("172.16.10.101") == parts.made_of("172.16.10.101")
-    assert parts.made_of("172.16.10.101") != parts.made_of("172.16.10.102")
+    assert image.made_of("172.16.10.101") == image.made_of("172.16.10.101")
+    assert image.made_of("172.16.10.101") != image.made_of("172.16.10.102")
+
+
+def test_the_secrets_are_taken_out_of_the_files_that_have_them(tmp_path: Path) -> None:
+    """And nothing else is: neither the id of the instance, nor what other files say."""
+    secrets, file, other = (tmp_path / name for name in ("secrets", "nova.conf", "other"))
+    secrets.write_text(
+        "INSTANCE=i-1\nDB_PASSWORD=s3cr3t\nADMIN_PASSWORD=\nSERVICE_PASSWORD=0th3r\n"
+    )
+    file.write_text("connection=mysql://nova:s3cr3t@127.0.0.1/nova\nid=i-1\npassword=0th3r\n")
+    file.chmod(0o640)
+    other.write_text("s3cr3t")
+    words = [sys.executable, "-", str(secrets), str(file), str(tmp_path / "none")]
+    for _ in range(2):
+        done = subprocess.run(words, input=image.BLANK, capture_output=True, text=True)
+        assert not done.stderr
+    assert file.read_text() == "connection=mysql://nova:@127.0.0.1/nova\nid=i-1\npassword=\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert other.read_text() == "s3cr3t"
+
+
+def test_every_file_that_a_secret_is_written_to_is_emptied_of_it() -> None:
+    [line] = [each for each in image.forget().splitlines() if each.startswith("python3 - ")]
+    for path, text in configuration.files(ABOUT).items():
+        assert path in line or "$" not in text
+    assert line.endswith(" || exit 1")  # else an image would be made with them
 
 
 def test_the_accounts_are_what_the_services_log_in_as() -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from mirrors import kill, mirrors
 from world import Machine, World
 
 from osawslab.aws.ending import putting_off
@@ -67,21 +68,6 @@ def until(what: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
     while not done():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
         time.sleep(0.02)
-
-
-def mirrors(name: str) -> list[int]:
-    """List the mirrors of a lab of this home; other tests' homes have labs of the same name."""
-    home = f"XDG_STATE_HOME={os.environ['XDG_STATE_HOME']}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            ours = home in (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if ours and b"osawslab.region.mirror" in words and name.encode() in words:
-            found.append(int(entry.name))
-    return found
 
 
 def groups(name: str, below: str = "") -> list[Path]:
@@ -295,11 +281,7 @@ def test_killed_the_region_leaves_the_disks_and_comes_back(up: Deep) -> None:
 def test_a_mirror_that_died_is_started_again(deep: Deep) -> None:
     index = "http://deb.debian.org/debian/dists/trixie/InRelease"
     ask = f"curl -fsSo /dev/null --retry 20 --retry-all-errors --retry-delay 1 {index}"
-    (mirror,) = mirrors("whole")
-    watch = os.pidfd_open(mirror)
-    os.kill(mirror, signal.SIGKILL)
-    assert select.select([watch], [], [], 10)[0]
-    os.close(watch)
+    kill("whole")
     assert local.ensure("whole") == deep.world.region
     until("a new mirror", lambda: len(mirrors("whole")) == 1)
     deep.host.plain(f"http_proxy=http://198.51.100.80:3142 {ask}")

@@ -92,6 +92,24 @@ def packages() -> str:
     return install(PACKAGES) + end
 
 
+# apt waits for one lock of the three, and a host that has just booted may be at it itself.
+FREE = """import fcntl, sys, time
+deadline = time.monotonic() + float(sys.argv[1])
+for path in sys.argv[2:]:
+    with open(path, "w") as lock:
+        while True:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    sys.exit(f"another program has held {path} for {sys.argv[1]} s")
+                time.sleep(0.5)
+"""
+LOCK_SECONDS = 120
+LOCKS = "/var/lib/apt/lists/lock /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock"
+
+
 def install(names: Iterable[str]) -> str:
     """Write an installation; nothing is started before it is configured.
 
@@ -105,10 +123,12 @@ ln -s /bin/true $later/py3compile
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 trap 'rm -rf /usr/sbin/policy-rc.d $later' EXIT
+python3 - {LOCK_SECONDS} {LOCKS} <<'END'
+{FREE}END
 PATH=$later:$PATH dpkg --configure -a
-apt-get update -q
+apt-get update -q --error-on=any
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \\
-  -o DPkg::Lock::Timeout=120 -o DPkg::Path=$later:$PATH {" ".join(names)}
+  -o DPkg::Lock::Timeout={LOCK_SECONDS} -o DPkg::Path=$later:$PATH {" ".join(names)}
 python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages >/dev/null || true
 """
 
@@ -125,14 +145,16 @@ mv {SECRETS}.part {SECRETS}
 
 
 # `merge FILE SERVICE…` and `write FILE SERVICE…` put standard input into a file; whoever reads a
-# changed file is noted, and started anew at the end if it runs.
-CHANGES = f"""changed() {{
+# changed file is noted, and started anew at the end if it runs. Cut off in between, the next run
+# still has the file from before.
+CHANGES = f"""keep() {{ [ -e "$1.before" ] || {{ cp "$1" "$1.new"; mv "$1.new" "$1.before"; }}; }}
+changed() {{
   local file=$1; shift
   cmp -s "$file" "$file.before" || printf '%s\\n' "$@" >> {FOLDER}/restart
   rm -f "$file.before"
 }}
-merge() {{ cp "$1" "$1.before"; crudini --merge "$1"; changed "$@"; }}
-write() {{ touch "$1"; cp "$1" "$1.before"; cat > "$1"; changed "$@"; }}
+merge() {{ keep "$1"; crudini --merge "$1"; changed "$@"; }}
+write() {{ touch "$1"; keep "$1"; cat > "$1"; changed "$@"; }}
 restart() {{
   [ -e {FOLDER}/restart ] || return 0
   systemctl daemon-reload
@@ -218,11 +240,20 @@ AS = """as() { runuser -u "$1" -- "${@:2}"; }
 
 
 def tables() -> str:
-    """Write every service's tables, two at a time: as many as a small instance has processors."""
+    """Write every service's tables, two at a time: as many as a small instance has processors.
+
+    MariaDB takes no new table back: where the first time was cut off, all begin from nothing.
+    """
+    anew = "".join(
+        f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb3;\n"
+        for name in DATABASES
+    )
     neutron = "--config-file /etc/neutron/neutron.conf"
     # Nova fills the braces in from its own configuration, so a new password needs no new cell.
     url, host = "{username}:{password}@{hostname}", "mysql+pymysql://"
-    return f"""{AS}identity() {{
+    return f"""{AS}[ -e {FOLDER}/tables ] || [ -e {FOLDER}/databases.stamp ] || mariadb <<'END'
+{anew}END
+identity() {{
   as keystone keystone-manage db_sync
   as nova nova-manage api_db sync
 }}
@@ -242,6 +273,7 @@ case $cells in *cell0*) ;; *) as nova nova-manage cell_v2 map_cell0 \\
 case $cells in *cell1*) ;; *) as nova nova-manage cell_v2 create_cell --name=cell1 \\
   --database_connection '{host}{url}/nova' --transport-url 'rabbit://{url}' >/dev/null ;; esac
 as nova nova-manage db sync
+touch {FOLDER}/tables
 """
 
 
@@ -304,35 +336,6 @@ def dashboard(about: About) -> Part:
         packages=horizon.PACKAGES,
         services=(horizon.SERVICE,),
     )
-
-
-def forget() -> str:
-    """Write what comes before an image is made: nothing of this host's own goes into it.
-
-    Instances of the image start what is configured anew for them first, and the rest then.
-    """
-    return f"""systemctl stop {" ".join(OWN)} {horizon.SERVICE}
-systemctl -q disable {horizon.SERVICE} 2>/dev/null
-rm -f {READY}
-echo INSTANCE=none > {SECRETS}
-cd {STATE} && rm -rf registered-mac the-drop.json mac-refusal names.json vm
-rm -f {horizon.SECRET_KEY}
-apt-get clean
-command -v cloud-init >/dev/null && cloud-init clean --logs
-rm -rf /var/lib/cloud/instance /var/lib/cloud/instances
-rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/*/.ssh/authorized_keys
-truncate -s 0 /etc/machine-id
-sync
-"""
-
-
-def made_of(settings_address: str) -> str:
-    """Give the hash of what an image is made from: another one is no use to this installer.
-
-    The address is in it, since Nova keeps a host's name, which on EC2 follows from the address.
-    """
-    text = packages() + tables() + guest(About("", "", "", "")) + settings_address
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def guest(about: About) -> str:
