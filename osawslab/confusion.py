@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,12 +17,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from osawslab import access
+from osawslab.clinic.station import BECAUSE, ORDER
 from osawslab.errors import LabError, LabTimeout, StepFailed
 from osawslab.faults.catalogue import FAULTS
 from osawslab.faults.fault import Fault
 from osawslab.region import local
 from osawslab.report import Table
-from osawslab.steps import work
+from osawslab.sameness import differs, facts
+from osawslab.steps import symptoms
 
 if TYPE_CHECKING:
     from osawslab.clinic.station import Diagnosis
@@ -43,19 +44,6 @@ HEALTHY: Mapping[str, Mapping[str, str]] = {
     "share, Linux bridge": {**BRIDGED, "strategy": "share"},
     "mac-nat": {"bridge": "openvswitch", "instance_type": "t3.large", "strategy": "mac-nat"},
 }
-# What the steps' facts do not have: rules of routing, fixed neighbours and FDB entries, tables of
-# nftables that are not iptables', programs in the VM and at the NIC, and OpenStack's.
-REST = """
-for n in {spaces}; do ip -n $n rule; ip -n $n neigh show nud permanent
-  ip netns exec $n nft list tables | grep -v 'table ip '
-  for p in $(ip netns pids $n); do cat /proc/$p/comm; grep ^State:.T /proc/$p/status
-  done | sort -u; done
-for b in $(ovs-vsctl list-br 2>/dev/null); do ovs-appctl fdb/show $b | grep static; done
-ovs-vsctl -f csv --columns=name,options find interface type=patch 2>/dev/null | sort
-systemctl is-active neutron-l3-agent neutron-openvswitch-agent nova-compute 2>/dev/null
-for p in $(pgrep qemu-system); do grep ^State:.T /proc/$p/status; done
-pgrep -fc '^sh -c while'; true
-"""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -99,67 +87,6 @@ def typed(lab: Lab, command: str) -> None:
         raise StepFailed("the printed command failed", seen=done.stderr.strip(), next=command)
 
 
-def facts(lab: Lab) -> dict[str, Any]:
-    """Read what a fault may change, without what differs by itself: counters, times, ids of EC2."""
-    site = lab._site()
-    ground, ec2 = work.read(site), site.read_ec2()
-    host = ground.cloud.host
-    vpc = [{"Name": "vpc-id", "Values": [(ec2.vpc or {})["VpcId"]]}]
-    acls = site.ec2.describe_network_acls(Filters=vpc)["NetworkAcls"]
-    tables = site.ec2.describe_route_tables(Filters=vpc)["RouteTables"]
-    return {
-        "firewalls": {name: rules(each.iptables) for name, each in host.namespaces.items()},
-        "ports": {
-            name: (each.links, sorted(map(str, each.routes)), each.forwards, each.listens)
-            for name, each in host.namespaces.items()
-        },
-        "bridges": {
-            name: (each.ports, sorted(each.flows)) for name, each in (host.bridges or {}).items()
-        },
-        "static": sorted(
-            (each["mac"], each["ifname"], each["state"])
-            for each in host.fdb
-            if each.get("state") in ("static", "permanent") and each.get("master")
-        ),
-        "addresses": {r: (a["PublicIp"], a.get("PrivateIpAddress"))
-                      for r, a in ec2.addresses.items()},
-        "nics": {
-            role: ([each["PrivateIpAddress"] for each in nic["PrivateIpAddresses"]],
-                   nic["SourceDestCheck"], nic["Status"], nic["Groups"])
-            for role, nic in ec2.nics.items()
-        },
-        "gateway": (ec2.gateway or {}).get("Attachments"),
-        "routes": sorted(str(sorted(map(str, each["Routes"]))) for each in tables),
-        "acls": [each["Entries"] for each in acls],
-        "group": [
-            sorted((each["IpProtocol"], str(each.get("FromPort")), str(each.get("ToPort")),
-                    sorted(which["CidrIp"] for which in each["IpRanges"]))
-                   for each in (ec2.group or {}).get(key, ()))
-            for key in ("IpPermissions", "IpPermissionsEgress")
-        ],
-        "namespaces": host.netns,
-        "rest": ground.host.run(REST.format(spaces=" ".join(n for n in host.namespaces if n))),
-    }  # fmt: skip
-
-
-def rules(saved: str) -> dict[str, list[str]]:
-    """Read what `iptables-save` prints by table: policies and rules, no comments, no counters.
-
-    An empty table is none: iptables makes one when it first looks into it.
-    """
-    found: dict[str, list[str]] = {}
-    table = ""
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif line.startswith(("-A", ":")):
-            found.setdefault(table, []).append(re.sub(r" \[\d+:\d+\]$", "", line))
-    return {
-        name: lines for name, lines in found.items()
-        if any(not line.startswith(":") or not line.endswith(" ACCEPT") for line in lines)
-    }  # fmt: skip
-
-
 def station(found: Diagnosis) -> str:
     """Give the station that a diagnosis names first, "" for none."""
     return found.cause.key if found.cause else ""
@@ -171,9 +98,10 @@ def single(lab: Lab, fault: Fault) -> dict[str, Any]:
         return _single(lab, fault)
     except LabError as error:
         _recover(lab)
-        none = dict.fromkeys(("named_first", "mended", "changed", "undone"), False)
+        none = dict.fromkeys(("named_first", "mended", "changed", "undone", "healed"), False)
         return {"fault": fault.name, "station": fault.station, "named": "", **none,
-                "commands": 0, "differs": [], "error": str(error)}  # fmt: skip
+                "commands": 0, "left": [], "differs": [], "line": "",
+                "error": str(error)}  # fmt: skip
 
 
 def _recover(lab: Lab) -> None:
@@ -183,33 +111,60 @@ def _recover(lab: Lab) -> None:
 
 
 def _single(lab: Lab, fault: Fault) -> dict[str, Any]:
-    """Break a lab, run what the diagnosis prints, and look again; then break it, and mend it.
+    """Break a lab three times: for the diagnosis, for the lab's own `mend`, and for the steps.
 
-    `mended`: after so many printed commands nothing is wrong. `undone`: the lab's own `mend`
-    leaves all facts as they were before.
+    `line` is what the runbook has to say of it.
+    `mended`: after so many printed commands nothing is wrong, for the diagnosis and for packets;
+    `left` are the facts that are others than before then. `undone`, `healed`: `mend`, and running
+    the steps again, leave all facts as they were.
     """
-    before = facts(lab)
+    from osawslab import runbook
+
+    whole = facts(lab)
     lab.break_it(fault.name)
     broken = None if fault.name in CUTS else facts(lab)
-    changed, first = broken != before, lab.diagnose()
-    named, mended, commands = station(first), False, 0
+    seen = lab.diagnose()
+    line = runbook.entry(fault.name, (), seen, lab._site().read_ec2().registered_mac).row
+    named, mended, commands = station(seen), False, 0
     while not mended and commands < ROUNDS:
         commands += 1
-        follow(lab, first)
-        first = lab.diagnose()
-        mended = first.ok
-    lab.close()
+        follow(lab, seen)
+        seen = lab.diagnose()
+        mended = seen.ok
+    mended = mended and works(lab)
     lab.mend()
     before = facts(lab)  # an MTU may be another good one than it was
     lab.break_it(fault.name)
     lab.mend()
     after = facts(lab)
+    healed = [] if lab.settings.cloud != "handbuilt" else by_the_steps(lab, fault, before)
     return {
         "fault": fault.name, "station": fault.station, "named": named,
         "named_first": named == fault.station, "mended": mended, "commands": commands,
-        "changed": changed, "undone": after == before,
-        "differs": sorted(key for key in before if before[key] != after[key]),
+        "changed": broken != whole, "undone": after == before, "healed": not healed, "line": line,
+        "left": differs(whole, before), "differs": differs(before, after) + healed,
     }  # fmt: skip
+
+
+def by_the_steps(lab: Lab, fault: Fault, before: Mapping[str, Any]) -> list[str]:
+    """Break a lab, and run its steps again: what is not as before then, in words; [] where all is.
+
+    Raises LabError.
+    """
+    lab.break_it(fault.name)
+    found = [f"after {step}" for step in STEPS if not lab.run(step).ok]
+    if not works(lab):
+        found.append("packets")
+    if lab.broken().rows:
+        found.append("the fault")
+    lab.mend()  # what is left of it, and stands in nobody's way
+    return found + differs(before, facts(lab))
+
+
+def works(lab: Lab) -> bool:
+    """Try a lab by real packets, with connections of its own."""
+    lab.close()  # an open connection outlives what leads to it
+    return all(symptoms.checks(lab._site()))
 
 
 def follow(lab: Lab, found: Diagnosis) -> None:
@@ -251,9 +206,36 @@ def _pair(lab: Lab, one: Fault, two: Fault) -> dict[str, Any]:
     lab.close()
     lab.mend()
     wanted = {one.station, two.station}
-    named = seen.ok and stations[:1] != [] and stations[0] in wanted and wanted <= set(stations)
+    named = seen.ok and stations[:1] == [first(one, two)] and wanted <= set(stations)
     named = named and (len(stations) <= len((one, two)) or AGAIN in (one.name, two.name))
     return {"faults": [one.name, two.name], "stations": stations, "named": named}
+
+
+def first(one: Fault, two: Fault) -> str:
+    """Say which station of two is to be named first.
+
+    It is the outer one, unless the other explains what is seen there (`BECAUSE`), or leaves too
+    little to see it by (`HIDES`).
+    """
+    outer, inner = sorted((one, two), key=lambda each: ORDER.index(each.station))
+    hidden = inner.station in BECAUSE.get(outer.station, ())
+    return (inner if hidden or inner.name in HIDES.get(outer.name, ()) else outer).station
+
+
+# outer fault -> the inner ones that leave nothing to see it by
+HIDES = {
+    "source-check": ("gateway-outside", "inner-no-address"),  # no VM's packets are led through
+    "snat-missing": ("inner-no-address",),
+    "snat-jump-missing": ("inner-no-address",),
+    "snat-wrong": ("inner-no-address",),
+    "forward-drops": ("inner-no-address",),
+    "acl-denies-port": ("dnat-missing",),  # no port is published
+    "nic-mtu": ("gateway-mtu",),  # no packet is too large
+    "dnat-other-vm": (  # no other VM answers, which it should lead to
+        "inner-in-another-vlan", "vm-unplugged", "vm-in-another-vlan", "vm-cable-down", "vm-down",
+        "vm-neighbour-fixed",
+    ),
+}  # fmt: skip
 
 
 def pairs() -> list[tuple[Fault, Fault]]:

@@ -19,7 +19,7 @@ from osawslab.testing import fresh_home
 
 COMMITTED = Path(__file__).with_name("confusion.json")
 WORKERS, AT_ONCE = 4, 40
-FIELDS = ("fault", "station", "named", "named_first", "mended")
+FIELDS = ("fault", "station", "named", "named_first", "mended", "healed")
 
 
 def text(found: dict[str, list[Any]]) -> str:

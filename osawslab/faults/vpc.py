@@ -195,6 +195,7 @@ def routed(b: Before) -> Change:
         (Call("delete_route", which), Run(f"{plain} -D POSTROUTING {rest}"),
          Call("modify_network_interface_attribute", check)),
         Run(f"{plain} -C POSTROUTING {rest} 2>/dev/null"),
+        (Call("delete_route", which),),
     )  # fmt: skip
 
 
