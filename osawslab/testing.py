@@ -200,7 +200,7 @@ def openstack(run: Run) -> str:
 
 
 def lasting(run: Run) -> str:
-    """Run the notebook that reboots the instance, twice, with the real OpenStack below it."""
+    """Restart what the real OpenStack is made of, and reboot it: by the notebook, and alone."""
     _whole()
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "lasting")
     return _all(run.python(*words, "tests/openstack"))
