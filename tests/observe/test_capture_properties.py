@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import random
 import struct
+import tempfile
 import time
 import tracemalloc
 from ipaddress import IPv4Address, IPv6Address
@@ -219,8 +221,23 @@ def rows_or_our_error(data: bytes) -> None:
         assert len(column.values) == len(capture), name
     assert (capture.columns["captured"].values <= len(data)).all()
     assert repr(capture)
+    assert len(capture.frame) == len(capture)
+    with tempfile.TemporaryDirectory() as folder:
+        again = load_capture(capture.save(f"{folder}/seen.pcapng"))
+    assert len(again) == len(capture)
+    for name in ("time", "length", "captured", "direction", "verdict"):
+        assert again.columns[name].values.tolist() == capture.columns[name].values.tolist(), name
     for row in range(min(3, len(capture))):
         assert len(capture.raw(row)) == row_of(capture, row)["captured"]
+        assert capture.stills[row].picture.svg
+        assert repr(capture.stills[row])
+
+
+def drawn_or_our_error(data: bytes) -> None:
+    """Hold its plots, which take their time."""
+    for name in ("sequence", "round_trips", "drops"):
+        with contextlib.suppress(BadCapture):
+            assert getattr(load_capture(data).plot, name)()._repr_png_()
 
 
 @settings(deadline=2000, max_examples=150)
@@ -249,6 +266,7 @@ def test_mutated_captures(seed: int) -> None:
         rows_or_our_error(
             bytes(data[: random_.choice((len(data), random_.randrange(len(data)))) + 1])
         )
+    drawn_or_our_error(bytes(data))
     assert time.monotonic() - began < 60
 
 
