@@ -30,6 +30,8 @@ DONE = {  # call -> what EC2 says to a second one just like the first: code -> s
     "AttachNetworkInterface": {"InvalidParameterValue": "in use"},
     "AuthorizeSecurityGroupIngress": {"InvalidPermission.Duplicate": ""},
     "CreateRoute": {"RouteAlreadyExists": ""},
+    "DisassociateAddress": {"InvalidAssociationID.NotFound": ""},
+    "UnassignPrivateIpAddresses": {"InvalidParameterValue": "not assigned"},
 }
 
 Resource = Mapping[str, Any]

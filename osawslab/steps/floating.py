@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Any
 
-from osawslab.aws import estate, quotas
+from osawslab.aws import estate, once, quotas
 from osawslab.aws.facts import FLOATING, LAB, MADE, Facts, every, role, specification, tag
 from osawslab.aws.inquiry import Inquiry
 from osawslab.cloud import floating, mac_nat, program
@@ -135,6 +135,10 @@ def _associated(site: Site, facts: Seen, one: Floating, eip: dict[str, Any]) -> 
         what = f"{FLOATING}{one.address}/{one.fixed}/{one.router}"
         tags = [specification("elastic-ip", site.settings.name, what, life)]
         made.update(ec2.allocate_address(Domain="vpc", TagSpecifications=tags))
+        if made["ResponseMetadata"].get("RetryAttempts"):  # the first may have been made, unheard
+            for each in site.read_ec2().further:
+                if role(each) == what and each["AllocationId"] != made["AllocationId"]:
+                    _release(site, dict(each)).do()
 
     def associate() -> None:
         ec2.associate_address(
@@ -284,15 +288,15 @@ def remove(site: Site, address: str) -> Report:
                 words = f"aws ec2 disassociate-address --association-id {led}"
                 todo.append(
                     Action("aws", "the internet reaches it no more", words,
-                           lambda led=led: ec2.disassociate_address(  # type: ignore[misc]
-                               AssociationId=led)))  # fmt: skip
+                           lambda led=led: once.until_known(  # type: ignore[misc]
+                               lambda: ec2.disassociate_address(AssociationId=led))))  # fmt: skip
         if one.address in facts.ground.registered:
             words = f"--network-interface-id {nic} --private-ip-addresses {one.address}"
             todo.append(
                 Action("aws", f"{one.address} is the provider NIC's no more",
                        f"aws ec2 unassign-private-ip-addresses {words}",
-                       lambda: ec2.unassign_private_ip_addresses(
-                           NetworkInterfaceId=nic, PrivateIpAddresses=[one.address])))  # fmt: skip
+                       lambda: once.until_known(lambda: ec2.unassign_private_ip_addresses(
+                           NetworkInterfaceId=nic, PrivateIpAddresses=[one.address]))))  # fmt: skip
         todo += [_release(site, eip) for _, eip in mine]
         apply(site, "remove_floating_ip", tuple(todo))
         now = read(site)

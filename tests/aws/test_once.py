@@ -22,6 +22,9 @@ def refusal(call: str, code: str, message: str = "", tries: int = 0) -> ClientEr
         (refusal("AttachInternetGateway", "Resource.AlreadyAssociated"), False),  # a stranger's
         (refusal("AttachInternetGateway", "DependencyViolation", tries=1), False),
         (refusal("AssociateAddress", "Resource.AlreadyAssociated", tries=1), False),
+        (refusal("DisassociateAddress", "InvalidAssociationID.NotFound", tries=1), True),
+        (refusal("DisassociateAddress", "InvalidAssociationID.NotFound"), False),
+        (refusal("UnassignPrivateIpAddresses", "InvalidParameterValue", "not assigned", 1), True),
         (refusal("AttachNetworkInterface", "InvalidParameterValue", "is in use.", 2), True),
         (refusal("AttachNetworkInterface", "InvalidParameterValue", "Invalid value", 2), False),
     ],

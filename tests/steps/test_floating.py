@@ -14,6 +14,7 @@ from osawslab.cloud import floating, router
 from osawslab.cloud.floating import Floating
 from osawslab.errors import BadSetting, LabError, Refused, StepFailed, StepNotReady
 from osawslab.region import local
+from osawslab.region.faults import Fault
 from osawslab.steps import work
 
 pytestmark = pytest.mark.kernel
@@ -56,6 +57,23 @@ def private(lab: Lab) -> tuple[set[str], int]:
     nic = ec2.nics["provider"]
     found = lab.client("ec2").describe_addresses()["Addresses"]
     return {str(each["PrivateIpAddress"]) for each in nic["PrivateIpAddresses"]}, len(found)
+
+
+@pytest.mark.parametrize("lab", KINDS[-1:], indirect=True)
+def test_answers_that_are_lost_leave_nothing_twice_and_nothing_behind(lab: Lab) -> None:
+    before, region = private(lab), local.find("floating")
+    assert region
+    region.faults(Fault("refuse", "InternalError", after=True))
+    report = lab.add_floating_ip()
+    assert report.ok, report.text
+    assert len(lab.client("ec2").describe_addresses()["Addresses"]) == before[1] + 1
+    report = lab.remove_floating_ip("172.16.20.102")
+    assert report.ok, report.text
+    assert region.struck().keys() >= {
+        "AllocateAddress", "AssignPrivateIpAddresses", "AssociateAddress", "ReleaseAddress",
+        "DisassociateAddress", "UnassignPrivateIpAddresses",
+    }  # fmt: skip
+    assert private(lab) == before
 
 
 @pytest.mark.parametrize("lab", KINDS, indirect=True)
