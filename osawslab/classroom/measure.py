@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,43 @@ def measure(count: int) -> dict[str, Any]:
             lesson.end(NAME)
 
 
+@dataclass
+class Role:
+    """What the processes of one role have in memory: their share of all (PSS), and their own."""
+
+    processes: int = 0
+    share: int = 0
+    private: int = 0
+
+
 def used(kept: Book) -> int:
     """Sum the memory (PSS) of all processes of a class, in bytes."""
+    return sum(role.share for role in roles(kept).values())
+
+
+def roles(kept: Book) -> dict[str, Role]:
+    """Sum the memory of a class by what its processes do, as `ps -o comm` names them; in bytes."""
     users = {seat.uid for seat in kept.seats}
-    total = 0
+    found: dict[str, Role] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
             uid = process.stat().st_uid
             ours = b"osawslab.classroom.keeper" in words and kept.name.encode() in words
             if uid in users or (ours and not uid):
-                lines = (process / "smaps_rollup").read_text().splitlines()
-                total += next(int(line.split()[1]) << 10 for line in lines if line[:4] == "Pss:")
-        except (OSError, StopIteration):  # it has ended meanwhile
+                _add(found, process)
+        except OSError:  # it has ended meanwhile
             continue
-    return total
+    return found
+
+
+def _add(found: dict[str, Role], process: Path) -> None:
+    name = (process / "comm").read_text().strip()
+    lines = [line.split() for line in (process / "smaps_rollup").read_text().splitlines()[1:]]
+    size = {words[0]: int(words[1]) << 10 for words in lines}
+    if "Pss:" not in size:  # it ends
+        return
+    role = found.setdefault(name, Role())
+    role.processes += 1
+    role.share += size["Pss:"]
+    role.private += size["Private_Clean:"] + size["Private_Dirty:"]
