@@ -135,3 +135,4 @@ def _sign(paths: list[Path], data: Path) -> None:
     for path in paths:
         if path.suffix == ".ipynb":
             notary.sign(nbformat.read(path, as_version=4))
+    notary.store.close()

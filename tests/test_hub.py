@@ -75,6 +75,7 @@ def test_the_values_for_kubernetes_fit_the_charts_schema() -> None:
     values = yaml.safe_load(VALUES.read_text())
     assert check(SCHEMA["schema"], values) == []
     assert values["singleuser"]["cmd"][-1] == "osawslab.hub"
+    assert values["singleuser"]["extraEnv"]["OSAWSLAB_PUBLIC"] == ""  # else it takes no AWS keys
     assert values["singleuser"]["storage"]["capacity"]  # what is in a home is kept
 
 

@@ -9,6 +9,7 @@ from argparse import Namespace
 
 def command(options: Namespace) -> int:
     """Do what `seats` asks for on this server."""
+    from osawslab.arguments import settings_of
     from osawslab.classroom import lesson
     from osawslab.console import answer, tell
     from osawslab.errors import BadSetting
@@ -33,6 +34,14 @@ def command(options: Namespace) -> int:
                 "on this server each learner begins at the first step",
                 seen=f"--upto {options.upto}",
                 next=f"osawslab seats {options.count}",
+            )
+        if (cloud := settings_of(options).cloud) != "handbuilt":
+            raise BadSetting(
+                "a seat on this server has the cloud that is made by hand: its instance is no"
+                " whole operating system",
+                seen=f"cloud = {cloud!r}",
+                next=f"osawslab seats {options.count} without it; the real one for each learner:"
+                f" osawslab seats {options.count} --target aws --cloud {cloud}",
             )
         who = learners(options.learners)
         found = lesson.begin(

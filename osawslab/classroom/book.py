@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -181,9 +182,35 @@ def room(place: Path) -> tuple[int, int]:
     """Read how many bytes of memory and of disk are to be had. Raises OSError."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     memory = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
+    memory = min(memory, *_left(Path("/proc/self/cgroup").read_text()), memory)
     there = next(each for each in (place, *place.parents) if each.is_dir())
     about = os.statvfs(there)
     return memory, about.f_bavail * about.f_frsize
+
+
+def _left(groups: str, top: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Read what memory the control groups above us leave (cgroups(7)), where one limits it.
+
+    What can be had back at once, files read but not in use, counts as free.
+    """
+    found = []
+    for line in groups.splitlines():
+        _, kinds, path = line.split(":", 2)
+        if kinds not in ("", "memory"):
+            continue
+        mount = top / kinds
+        most, used = "memory.max", "memory.current"
+        if kinds:
+            most, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        folder = mount / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            if not group.is_relative_to(mount):
+                break
+            with suppress(OSError, ValueError):  # the root has no limit, and "max" is none
+                limit, taken = (int((group / name).read_text()) for name in (most, used))
+                about = dict(map(str.split, (group / "memory.stat").read_text().splitlines()))
+                found.append(limit - taken + int(about.get("inactive_file", 0)))
+    return found
 
 
 def fitting(count: int, running: int, place: Path) -> str:

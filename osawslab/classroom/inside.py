@@ -33,6 +33,7 @@ def begin(keeper: socket.socket, told: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         keeper.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         os._exit(1)
+    kernel.set_role("seat")
     keeper.send(b'{"ready": true}')
     Loop(keeper, inside).run()
     os._exit(0)  # with pid 1, everything in the seat ends
@@ -143,6 +144,7 @@ def _become(do: Callable[[], object], given: list[int], numbers: list[int]) -> N
 
 
 def _jupyter(port: int, token: str) -> None:
+    kernel.set_role("seat-jupyter")
     server.serve(socket.socket(fileno=3), port, token)
 
 

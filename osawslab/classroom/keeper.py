@@ -39,6 +39,7 @@ def main() -> None:
         os.close(lock)
         _warm(theirs)
     theirs.close()
+    kernel.set_role("class-keeper")
     try:
         keeper = Keeper(book.known(name), ours)
     except OSError as error:
@@ -55,6 +56,7 @@ def main() -> None:
 def _warm(orders: socket.socket) -> None:
     """Import everything, then fork a seat for each order."""
     kernel.die_with_parent()
+    kernel.set_role("class-warm")
     from osawslab.classroom import inside, warm
 
     # Neither collected now nor looked at later: the collector writes to every object, and what it

@@ -27,6 +27,7 @@ from osawslab.errors import (
     StepFailed,
     writing,
 )
+from osawslab.region import tier
 from osawslab.region.folders import private_folder
 
 START_SECONDS = 120.0  # everything is imported once, cold
@@ -50,6 +51,7 @@ def begin(
     with _working(name), writing(place):
         say(book.fitting(len(wanted), _running(name), place))
         kept = book.draw(name, wanted, learners, listen, port)
+        _try(kept.seats[0])
         book.write(kept)
         if keeper.lives(name):
             _told(name, {"do": "book"}, "the keeper of the class met an error")
@@ -61,6 +63,20 @@ def begin(
             if error := went[seat.name][0]:
                 say(f"{seat.name}: {error.what}")
     return table.take(kept, went)
+
+
+def _try(seat: Seat) -> None:
+    """Try whether a learner's region can run here: each is in a user namespace of its own.
+
+    Raises NoPlaceToRun, rather than have each learner meet it at the first step.
+    """
+    tried = tier.attempt("userns", seat.uid)
+    if not tried.works:
+        raise NoPlaceToRun(
+            "this machine lets a seat's user make no user namespace; nothing was started",
+            seen=f"uid {seat.uid}: {tried.refused}",
+            next=tier.advice() + tier.allow(),
+        )
 
 
 def _begin(name: str, seat: Seat) -> tuple[LabError | None, float]:

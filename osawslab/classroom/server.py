@@ -12,6 +12,7 @@ from typing import Any
 from osawslab import jupyter, workbook
 from osawslab.classroom import view
 from osawslab.region import fork
+from osawslab.region.kernel import set_role
 
 NOTEBOOKS = "osawslab-notebooks"  # in the learner's home
 IDLE_SECONDS = 3600  # a server that nobody needs ends; the next visit starts it again
@@ -58,12 +59,26 @@ def launch_kernel(
         os.close(null)
 
 
+class Bare:
+    """The module `sys`, but it says that nothing is imported."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
 def kernel(words: list[str], env: dict[str, str], cwd: str) -> None:
     """Be a kernel; without a debugger, which takes ten megabytes whether it is used or not."""
+    set_role("seat-kernel")
     sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]
     os.environ.update(env)
     if cwd:
         os.chdir(cwd)
+    # It would ask every module for its file, for the debugger: fifteen megabytes of shared pages
+    # written to.
+    importlib.import_module("ipykernel.ipkernel").sys = Bare()  # type: ignore[attr-defined]
     app: Any = importlib.import_module("ipykernel.kernelapp").IPKernelApp
     sys.argv = ["ipykernel", *words]
     app.launch_instance(words)

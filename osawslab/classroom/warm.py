@@ -15,14 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from osawslab.classroom import rehearsal
 from osawslab.errors import LabError, StepFailed
 
 MODULES = (
     "osawslab.region.process", "osawslab.region.ec2", "osawslab.region.sshd",
     "osawslab.region.dhcp", "osawslab.region.imds", "osawslab.lab", "osawslab.cli",
-    "osawslab.ui.panel", "osawslab.observe.drawing", "osawslab.observe.state",
-    "numpy", "boto3", "fabric", "jupyterlab.labapp", "ipykernel.kernelapp",
-    "ipykernel.ipkernel", "ipywidgets", "nbformat.sign", "IPython.core.completer",
+    "osawslab.ui.panel", "osawslab.ui.player", "osawslab.ui.exercise", "osawslab.observe.drawing",
+    "osawslab.observe.state", "osawslab.observe.plots", "osawslab.observe.figures",
+    "osawslab.observe.capture", "osawslab.observe.follow", "numpy", "numpy.ma", "pandas",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline",
+    "boto3", "fabric", "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.ipkernel",
+    "ipywidgets", "nbformat.sign", "IPython.core.completer", "IPython.core.completerlib",
+    "IPython.extensions.storemagic", "psutil", "tornado.platform.asyncio",
     "jupyter_client.provisioning.local_provisioner", "jupyter_server.services.kernels.handlers",
     "jupyter_server_terminals.app", "jupyter_lsp.serverextension", "notebook_shim.nbserver",
 )  # fmt: skip
@@ -33,8 +38,26 @@ def warm() -> None:
     for name in MODULES:
         with suppress(ModuleNotFoundError):  # the last ones come and go with JupyterLab
             importlib.import_module(name)
+    share_clients()
     with tempfile.TemporaryDirectory(prefix="osawslab-") as folder, suppress(LabError):
         practise(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="osawslab-") as folder:
+        rehearsal.jupyterlab(Path(folder))
+        rehearsal.cell(Path(folder))
+
+
+def share_clients() -> None:
+    """Have boto3 make the methods of a service's clients once: EC2 has eight hundred."""
+    creator: Any = importlib.import_module("botocore.client").ClientCreator
+    make = creator._create_methods
+    made: dict[str, dict[str, Any]] = {}
+
+    def methods(self: Any, model: Any) -> dict[str, Any]:
+        if model.service_name not in made:
+            made[model.service_name] = make(self, model)
+        return dict(made[model.service_name])
+
+    creator._create_methods = methods
 
 
 def practise(folder: Path) -> None:

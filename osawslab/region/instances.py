@@ -52,6 +52,7 @@ def zygote() -> socket.socket:
         return ours
     ours.close()
     kernel.die_with_parent()
+    kernel.set_role("region-zygote")
     from osawslab.region import sshd  # noqa: F401 (imported once, for all boots)
 
     while data := theirs.recv(1 << 16):
@@ -112,6 +113,7 @@ def _instance(boot: Boot) -> None:
     image.make_root(root, disk, Path(boot.unpacked) if boot.unpacked else None)
     kernel.set_hostname(boot.machine.hostname)
     server = os.fork()
+    kernel.set_role("instance-init" if server else "instance-sshd")
     if server:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(POWER_OFF, lambda *_: _off(disk))

@@ -34,6 +34,7 @@ def main() -> None:
         os.close(groups)
     Path("/run/netns").mkdir()
     region = os.fork()
+    kernel.set_role("region-init" if region else "region")
     if region:  # pid 1 of the region: with it, everything ends
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(os.waitstatus_to_exitcode(kernel.reap(region)) & 0xFF)

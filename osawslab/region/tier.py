@@ -56,8 +56,8 @@ def arguments(tier: str) -> tuple[str, ...]:
     return _ARGUMENTS[tier]
 
 
-def attempt(tier: str) -> Tier:
-    """Try one tier."""
+def attempt(tier: str, user: int | None = None) -> Tier:
+    """Try one tier; as root, a user namespace also as another user."""
     if tier == "uml":
         return Tier(tier, uml.attempt())
     if tier == "root" and os.geteuid() != 0:
@@ -69,6 +69,9 @@ def attempt(tier: str) -> Tier:
             text=True,
             check=False,
             timeout=20,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else (),
         )
     except FileNotFoundError as error:
         return Tier(tier, f"{error.filename} is not installed (package util-linux)")
@@ -116,10 +119,15 @@ def advice() -> str:
     """Say what to type where namespaces are refused."""
     text = "use a machine, a virtual machine or a codespace whose root may make namespaces"
     if os.geteuid() != 0:
-        text = "sudo ./lab start (your files stay yours)"
-        if APPARMOR.exists() and APPARMOR.read_text().strip() == "1":
-            text += (
-                ", or allow user namespaces until the next boot:"
-                " sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-            )
+        text = f"sudo ./lab start (your files stay yours){allow()}"
     return f"{text}; {ONLY_READ}"
+
+
+def allow() -> str:
+    """Say how user namespaces are allowed, where it is AppArmor who forbids them; or ""."""
+    if APPARMOR.exists() and APPARMOR.read_text().strip() == "1":
+        return (
+            ", or allow user namespaces until the next boot:"
+            " sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    return ""

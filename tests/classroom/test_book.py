@@ -88,6 +88,35 @@ def test_the_room_is_that_of_the_disk_the_class_is_on(
     assert book.room(tmp_path / "not/there")[1] == 40_960
 
 
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        ("0::/", {}, []),
+        ("0::/", {"memory.max": "max", "memory.current": "5"}, []),
+        ("0::/", {"memory.max": "1000", "memory.current": "700"}, [350]),
+        ("0::/a/b", {"a/memory.max": "900", "a/memory.current": "100"}, [850]),
+        ("3:cpu:/\n4:memory:/a", {"memory/a/memory.limit_in_bytes": "10",
+                                  "memory/a/memory.usage_in_bytes": "4"}, [56]),
+    ],
+)  # fmt: skip
+def test_a_limit_of_a_control_group_counts(
+    groups: str, files: dict[str, str], left: list[int], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+        (path.parent / "memory.stat").write_text("anon 7\ninactive_file 50\n")
+    assert book._left(groups, tmp_path) == left
+
+
+def test_the_room_is_what_the_control_group_leaves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(book, "_left", lambda groups: [4096])
+    assert book.room(tmp_path)[0] == 4096
+
+
 def test_an_ordinary_user_is_told_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     for do in (lambda: lesson.begin("a", ["a-01"], [], "", None, print),

@@ -15,10 +15,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker_filter
 import pytest
 
 from osawslab import cli
-from osawslab.classroom import book, keeper, lesson, table, visit
+from osawslab.classroom import book, keeper, lesson, measure, table, visit
 from osawslab.classroom.book import Book, Seat
 from osawslab.errors import BadSetting, LabBusy, NoPlaceToRun, Refused
 
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.root, pytest.mark.usefixtures("roo
 NAME = "room"
 SECRET = "an-aws-key-of-the-trainers"
 SECONDS = 120.0
+UNSHARE = 272  # the system call's number on x86_64
 REACH = """
 import socket
 try:
@@ -100,6 +102,21 @@ def test_a_learner_is_nobody_elses_user_and_sees_only_a_home(room: Book) -> None
     assert "No such file" in inside(two, f"cat {note} 2>&1")
     assert inside(two, "find / -xdev -writable -type f 2>/dev/null") == ""
     assert "Read-only" in inside(two, "touch /usr/x 2>&1")
+
+
+def test_of_the_servers_files_only_usr_and_etc_are_there(room: Book, tmp_path: Path) -> None:
+    two = room.seats[1]
+    servers = tmp_path / "of-the-server"
+    servers.write_text("secret")
+    servers.chmod(0o644)
+    shown = inside(two, f"cat {servers} 2>&1; ls -A /root /home /srv /opt /boot /var /mnt 2>&1")
+    assert "secret" not in shown
+    assert shown.count("No such file") >= 4
+    assert inside(two, "ls -A /home") == "learner"
+    assert inside(two, "ls -A /var") == "tmp"
+    assert "denied" in inside(two, "cat /etc/shadow 2>&1")
+    assert inside(two, "test -r /etc/os-release && echo read") == "read"
+    assert "Read-only" in inside(two, "touch /etc/x 2>&1")
 
 
 def test_a_learner_sees_and_ends_no_process_of_another(room: Book) -> None:
@@ -249,6 +266,18 @@ def test_a_learner_who_closes_the_browser_finds_the_kernel_again(room: Book) -> 
     visit.api(three, f"kernels/{kernel}", "DELETE")
 
 
+def test_memory_is_told_by_what_a_process_does(room: Book) -> None:
+    one = room.seats[0]
+    kernel = visit.api(one, "kernels", "POST")["id"]
+    walked = "assert not get_ipython().kernel._kernel_modules"  # it would copy what is shared
+    assert visit.cell(one, kernel, walked, SECONDS) == (True, "")
+    found = measure.roles(room)
+    assert {"class-keeper", "class-warm", "seat", "seat-jupyter", "seat-kernel"} <= found.keys()
+    assert found["seat-kernel"].processes == 1
+    assert all(0 < role.private <= role.share for role in found.values())
+    visit.api(one, f"kernels/{kernel}", "DELETE")
+
+
 def test_two_trainers_look_at_once_and_only_one_changes(room: Book) -> None:
     with lesson._working(NAME):
         assert len(lesson.look(NAME).rows) == 3
@@ -307,7 +336,29 @@ def test_the_command_answers_as_json(
     told = json.loads(capfd.readouterr().out)
     assert [each["seat"] for each in told["seats"]][:2] == ["room-01", "room-02"]
     assert {"seat", "learner", "state", "step", "check", "hints", "url"} <= told["seats"][0].keys()
+    for cloud in (["--cloud", "openstack"], ["--set", "cloud=openstack"]):
+        assert cli.main(["seats", "3", "--name", NAME, "--json", *cloud]) == 2
+        told = json.loads(capfd.readouterr().out)["error"]
+        assert "made by hand" in told["what"]
+        assert "--target aws --cloud openstack" in told["next"]
     assert cli.main(["seats", "--name", NAME, "--enter", "2", "--", "sh", "-c", "exit 7"]) == 7
+
+
+def test_where_seats_could_make_no_namespace_no_seat_is_started(home: Path) -> None:
+    code = (
+        "import docker_filter\nfrom osawslab.classroom import lesson\n"
+        "from osawslab.errors import NoPlaceToRun\n"
+        f"docker_filter.install(({UNSHARE},))\n"
+        "try: lesson.begin('none', ['none-01'], [], '', None, lambda text: None)\n"
+        "except NoPlaceToRun as met: print(met)\n"
+    )
+    kit = str(Path(docker_filter.__file__).parent)
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": kit},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert "no user namespace; nothing was started" in done.stdout
+    assert "Operation not permitted" in done.stdout
+    assert book.read("none") is None
+    assert not keeper.lives("none")
 
 
 def test_a_full_disk_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

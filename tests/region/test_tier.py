@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import docker_filter
 import pytest
 
 from osawslab.errors import BadSetting, LabError, NoPlaceToRun
-from osawslab.region import kernel, local, tier, uml
+from osawslab.region import fork, kernel, local, tier, uml
 
 NEWUSER = 0x10000000  # linux/sched.h
 NOBODY = 65533
@@ -101,6 +102,27 @@ def test_a_user_namespace_is_the_first_choice() -> None:
 
 def test_an_ordinary_user_runs_in_a_user_namespace(root: None) -> None:
     assert in_child(ordinary, choose()) == ["userns", [["userns", ""]]]
+
+
+def test_root_tries_a_user_namespace_as_another_user(root: None) -> None:
+    def another() -> Any:
+        return tier.attempt("userns", NOBODY).refused
+
+    assert in_child(another) == ""
+    assert "Operation not permitted" in in_child(lambda: docker_filter.install((272,)), another)
+
+
+@pytest.mark.parametrize("chosen", ["userns", "uml"])
+def test_a_seat_forks_a_region_only_in_a_user_namespace(
+    chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    did: list[str] = []
+    monkeypatch.setenv(fork.SOCKET, "/run/seat/fork")
+    monkeypatch.setattr(fork, "ask", lambda *_: did.append("userns"))
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: did.append(words[-1]))
+    with (tmp_path / "given").open("w") as given, (tmp_path / "log").open("wb") as log:
+        local._launch(chosen, given, log, (5, 6, 7, 8))
+    assert did == ["userns" if chosen == "userns" else "osawslab.region.process"]
 
 
 def test_where_user_namespaces_are_forbidden_root_runs_without() -> None:
