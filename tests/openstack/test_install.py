@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mirrors import kill, mirrors
+from mirrors import kill
 from watch import Watch, forms
 
 from osawslab import Lab
 from osawslab.cloud.openstack import image, parts, services
 from osawslab.errors import LabError, StepFailed
-from osawslab.region import local, rootfs
+from osawslab.region import rootfs
 from osawslab.steps import bake, openstack_install
 
 KILLED = """
@@ -262,6 +262,36 @@ def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
     assert lab.run("install_cloud").ok
     changed = [unit for unit in units if lab.shell(since + unit).output != before[unit]]
     assert changed == ["neutron-openvswitch-agent"]
+
+
+class Losing:
+    """Progress of a run that loses its mirror as soon as it begins to install."""
+
+    def start(self, step: str, total: int) -> None:
+        pass
+
+    def done(self, text: str) -> None:
+        pass
+
+    def action(self, text: str, **_: Any) -> None:
+        if "packages" in text:
+            kill("real")
+
+
+def test_a_mirror_that_is_lost_is_named_and_the_rest_follows(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run has another one."""
+    package = "macchanger"
+    assert package in services.PACKAGES
+    lab.shell(f"apt-get -qy remove {package}")
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "progress", Losing())
+        with pytest.raises(StepFailed, match="part packages could not be done") as failed:
+            lab.run("install_cloud")
+    assert re.search("Failed to fetch .*InRelease", failed.value.seen)
+    assert lab.run("install_cloud").ok
+    assert package in lab.shell(f"dpkg-query -W {package}").output
 
 
 def test_a_service_that_does_not_come_up_says_why_in_its_own_words(lab: Lab) -> None:
