@@ -14,9 +14,13 @@ from osawslab.testing import fresh_home
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Install before all else, and put the dashboard behind what holds a lab without it."""
+    """Install before all else, and put the dashboard behind what holds a lab without it.
+
+    Last of all comes the end of the lab.
+    """
     items.sort(
         key=lambda item: (
+            item.path.name == "test_tear_down.py" and item.path.parent.name == "openstack",
             item.path.name == "test_dashboard.py",
             item.path.name != "test_install.py" and item.path.parent.name == "openstack",
         )
