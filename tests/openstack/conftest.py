@@ -16,10 +16,11 @@ from osawslab.testing import fresh_home
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Install before all else, and put the dashboard behind what holds a lab without it.
 
-    What kills agents and reboots comes last.
+    What kills agents and reboots comes late, and last of all the end of the lab.
     """
     items.sort(
         key=lambda item: (
+            item.path.name == "test_tear_down.py" and item.path.parent.name == "openstack",
             item.path.parent.name == "openstack" and item.path.name == "test_survival.py",
             item.path.name == "test_dashboard.py",
             item.path.name != "test_install.py" and item.path.parent.name == "openstack",

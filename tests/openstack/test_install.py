@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mirrors import kill
 from watch import Watch, forms
 
 from osawslab import Lab
-from osawslab.cloud.openstack import parts, services
+from osawslab.cloud.openstack import image, parts, services
 from osawslab.errors import LabError, StepFailed
+from osawslab.region import rootfs
 from osawslab.steps import bake, openstack_install
 
 KILLED = """
@@ -60,6 +62,7 @@ for pid in pids:
 print(json.dumps(len(pids)))
 """
 BOOT_SECONDS = 240.0
+COOKIE = f"cat {image.COOKIE}"
 # What an instance of an image does anew: all that has a name, an address or a secret in it.
 BAKED = ("secrets", "base", "configuration", "identity", "accounts", "services")
 
@@ -71,6 +74,21 @@ def install(home: Path, number: int, seconds: float) -> tuple[int, list[str]]:
         cwd=home, stdout=subprocess.PIPE, text=True, timeout=900,
     )  # fmt: skip
     return done.returncode, done.stdout.splitlines()
+
+
+def has_secrets(layer: Path) -> list[str]:
+    """List what a layer has of passwords and keys of its maker's."""
+    files = [path for path in (layer / each[1:] for each in services.READERS) if path.is_file()]
+    kept = [image.COOKIE, "/etc/keystone/fernet-keys/0", "/etc/keystone/credential-keys/0"]
+    return [
+        *(path for path in kept if (layer / path[1:]).is_file()),
+        *(
+            str(file)
+            for file in files
+            if re.search(r"(?i)^\w*(connection|url|password|secret) *=.*[0-9a-f]{32}",
+                         file.read_text(), re.MULTILINE)
+        ),
+    ]  # fmt: skip
 
 
 def command(*words: str) -> dict[str, Any]:
@@ -138,9 +156,21 @@ def test_killed_at_each_part_and_inside_of_three_it_converges(lab: Lab) -> None:
 
 
 def test_an_image_of_it_needs_no_packages_and_has_no_secret_of_its_maker(lab: Lab) -> None:
-    secrets = openstack_install.secrets(lab.host())
+    secrets, cookie = openstack_install.secrets(lab.host()), lab.shell(COOKIE).output
     made = lab.bake()
     assert made.ok
+    [layer] = [
+        Path(about["layers"][0])
+        for _, about in rootfs.abouts()
+        if about["id"] == made.data["image"]
+    ]
+    assert not has_secrets(layer)
+    words = "\n".join(secrets[name] for name in parts.SECRET_NAMES)
+    found = subprocess.run(
+        ["grep", "-rlFf", "-", *(layer / name for name in ("etc", "var/lib/osawslab", "var/log"))],
+        input=words, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (found.stdout, found.returncode) == ("", 1)
     if made.changed:  # whose instance is as good as new
         assert lab.tear_down().ok
         assert lab.provision().ok
@@ -150,6 +180,8 @@ def test_an_image_of_it_needs_no_packages_and_has_no_secret_of_its_maker(lab: La
         assert lab.run("install_cloud").ok
         new = openstack_install.secrets(lab.host())
         assert not set(new.values()) & set(secrets.values())
+        assert lab.shell(COOKIE).output != cookie
+    assert len(lab.shell(COOKIE).output) == 56  # not Erlang's own, which can be guessed
     assert not lab.bake().changed
     assert lab.check("install_cloud")
 
@@ -230,6 +262,36 @@ def test_a_changed_setting_restarts_only_what_depends_on_it(lab: Lab) -> None:
     assert lab.run("install_cloud").ok
     changed = [unit for unit in units if lab.shell(since + unit).output != before[unit]]
     assert changed == ["neutron-openvswitch-agent"]
+
+
+class Losing:
+    """Progress of a run that loses its mirror as soon as it begins to install."""
+
+    def start(self, step: str, total: int) -> None:
+        pass
+
+    def done(self, text: str) -> None:
+        pass
+
+    def action(self, text: str, **_: Any) -> None:
+        if "packages" in text:
+            kill("real")
+
+
+def test_a_mirror_that_is_lost_is_named_and_the_rest_follows(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run has another one."""
+    package = "macchanger"
+    assert package in services.PACKAGES
+    lab.shell(f"apt-get -qy remove {package}")
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "progress", Losing())
+        with pytest.raises(StepFailed, match="part packages could not be done") as failed:
+            lab.run("install_cloud")
+    assert re.search("Failed to fetch .*InRelease", failed.value.seen)
+    assert lab.run("install_cloud").ok
+    assert package in lab.shell(f"dpkg-query -W {package}").output
 
 
 def test_a_service_that_does_not_come_up_says_why_in_its_own_words(lab: Lab) -> None:
