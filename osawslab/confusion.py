@@ -23,7 +23,7 @@ from osawslab.faults.catalogue import FAULTS
 from osawslab.faults.fault import Fault
 from osawslab.region import local
 from osawslab.report import Table
-from osawslab.sameness import differs, facts
+from osawslab.sameness import differs, facts, unordered
 from osawslab.steps import symptoms
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def by_the_steps(lab: Lab, fault: Fault, before: Mapping[str, Any]) -> list[str]
     if lab.broken().rows:
         found.append("the fault")
     lab.mend()  # what is left of it, and stands in nobody's way
-    return found + differs(before, facts(lab))
+    return found + differs(unordered(before), unordered(facts(lab)))
 
 
 def works(lab: Lab) -> bool:

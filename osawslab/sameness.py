@@ -90,3 +90,12 @@ def rules(saved: str) -> dict[str, list[str]]:
 def differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """List the kinds of facts that are not the same."""
     return sorted(key for key in one if one[key] != other[key])
+
+
+def unordered(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Give facts without the order of a firewall's rules: a step puts a missing one at the end."""
+    walls = {
+        name: {table: sorted(lines) for table, lines in tables.items()}
+        for name, tables in found["firewalls"].items()
+    }
+    return {**found, "firewalls": walls}
