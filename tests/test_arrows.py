@@ -47,7 +47,7 @@ MAY = {
     },
     "classroom": {
         *("errors", "report", "settings", "region", "target", "steps", "seats"),
-        *("training", "jupyter", "workbook", "ui", "console"),
+        *("training", "jupyter", "workbook", "ui", "console", "arguments"),
     },
     "ui": {"errors", "report", "lab"},
 }
