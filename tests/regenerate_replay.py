@@ -19,6 +19,7 @@ from typing import Any
 
 import nbformat
 from botocore.endpoint import Endpoint
+from IPython.display import display
 
 from osawslab import replay, target
 from osawslab.host.ssh import SshHost
@@ -184,7 +185,7 @@ def main(names: list[str]) -> int:
         step = re.findall(r'lab\.catch_up\("(\w+)"\)', "".join(each.source for each in cells))[0]
         if names and step not in names:
             continue
-        space: dict[str, Any] = {}
+        space: dict[str, Any] = {"display": display}  # as IPython gives it
         with fresh_home():
             for cell in cells:
                 if cell.id != "panel":
