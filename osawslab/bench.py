@@ -44,11 +44,9 @@ def _own_place() -> Iterator[None]:
         try:
             yield
         finally:
-            for key, value in kept.items():
-                if value is None:
-                    del os.environ[key]
-                else:
-                    os.environ[key] = value
+            for key in kept:
+                del os.environ[key]
+            os.environ.update({key: value for key, value in kept.items() if value is not None})
 
 
 def _seconds(do: Callable[[], object]) -> float:
@@ -75,7 +73,6 @@ def tour() -> dict[str, float | None]:
 
     with _own_place():
         lab = Lab("bench", target="local")
-
         try:
             started = time.perf_counter()
             lab.provision()
@@ -109,11 +106,8 @@ def mininet() -> float | None:
     # In namespaces of its own: nothing of it stays, and no bridge of the machine is seen.
     done = subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", python, "-c", MININET],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
     return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout else None
 
 
@@ -188,7 +182,6 @@ def openstack() -> dict[str, Any] | None:
             for name, image in (("bench", "debian"), ("baked", "auto"))
         }
         labs["bench"].progress = watch
-
         try:
             cold = _seconds(lambda: _run_all(labs["bench"]))
             phases = [each for each in watch.phases if each["seconds"] >= 1.0]
