@@ -63,7 +63,10 @@ class Kind:
 
 
 # Killed, not asked to end; then what was killed is started, and nothing else.
-KILL = "kill -9 $(cat /run/openvswitch/{}.pid); sleep 0.1; service openvswitch-switch start"
+KILL = (
+    "P=$(cat /run/openvswitch/{}.pid); kill -9 $P; timeout 10 tail -s 0.1 --pid=$P -f /dev/null;"
+    " service openvswitch-switch start"
+)
 LINUX = {REBOOT: ""}
 HANDBUILT = {
     **LINUX, SWITCH: KILL.format("ovs-vswitchd"), DATABASE: KILL.format("ovsdb-server"),

@@ -14,8 +14,9 @@ from osawslab.probes.findings import AWS, STAND_IN, Findings
 from osawslab.probes.ground import Ground
 from osawslab.probes.verified import told
 from osawslab.report import Report
-from osawslab.steps import bill
+from osawslab.steps import bill, ownership
 from osawslab.steps import run as steps
+from osawslab.steps.account import NOTE
 from osawslab.steps.site import Site
 
 NAME = "probe"  # the lab's
@@ -57,9 +58,12 @@ def begin(site: Site) -> None:
 def give_back(site: Site) -> Report:
     """Give everything back, and look that nothing is left; the mark goes when that is seen."""
     site.forget()
+    with steps.own_errors("probe"):
+        ownership.note(site)  # it was made here: so the mark says
     report = steps.run(site, "tear_down")
     if report.ok:
-        (site.target.keys / MARK).unlink(missing_ok=True)
+        for name in (NOTE, MARK):
+            (site.target.keys / name).unlink(missing_ok=True)
     return report
 
 

@@ -129,7 +129,7 @@ CASES = {
     "a clock that is late": Case(
         "this machine's clock", "behind", "timedatectl",
         {"GetCallerIdentity": {
-            "Arn": USER, "ResponseMetadata": {"HTTPHeaders": {"date": date(900)}}}},
+            "Arn": USER, "ResponseMetadata": {"HTTPHeaders": {"date": date(86400)}}}},
     ),
     "no such region": Case(
         "region", "no such region", 'region = "eu-central-1"', WRONG_REGION,
