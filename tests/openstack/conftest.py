@@ -13,6 +13,7 @@ from osawslab.errors import LabError
 from osawslab.testing import fresh_home
 
 
+@pytest.hookimpl(trylast=True)  # pytest puts together what shares a fixture, whatever the order was
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Install before all else, and put the dashboard behind what holds a lab without it.
 

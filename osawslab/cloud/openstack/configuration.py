@@ -170,11 +170,6 @@ AGENT_UNIT = """After=neutron-api.service neutron-rpc-server.service ovs-vswitch
 TimeoutStartSec=300
 ExecStartPre=/bin/sh -c "until curl -s -o /dev/null http://{address}:9696/; do sleep 0.3; done"
 """
-# Open vSwitch tries to reach an agent that is not there less and less often, in the end each eight
-# seconds, and the agent waits for it. What it has not tried yet it tries at once.
-SWITCH_UNIT = """ExecStartPre=+/bin/sh -c \
-  "for bridge in $$(ovs-vsctl list-br); do ovs-vsctl del-controller $$bridge; done"
-"""
 # At boot the network comes first, and two cores are few.
 NOVA_UNIT = """After=neutron-openvswitch-agent.service neutron-l3-agent.service
 After=neutron-dhcp-agent.service

@@ -38,6 +38,9 @@ def forget() -> str:
     return f"""systemctl stop {" ".join(OWN)} {horizon.SERVICE} rabbitmq-server
 systemctl -q disable {horizon.SERVICE} 2>/dev/null
 rm -f {READY}
+# Open vSwitch would try to reach an agent that is not there, in the end each eight seconds, and the
+# agent wait for it.
+for bridge in $(ovs-vsctl list-br); do ovs-vsctl del-controller $bridge; done
 python3 - {SECRETS} {configured} <<'END' || exit 1
 {BLANK}END
 echo INSTANCE=none > {SECRETS}

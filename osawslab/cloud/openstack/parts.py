@@ -220,8 +220,7 @@ def configure(about: About) -> str:
         for names, more in (
             (("keystone",), configuration.KEYSTONE_UNIT),
             (NEUTRON, ""),
-            (AGENTS[:1], waits + configuration.SWITCH_UNIT),
-            (AGENTS[1:], waits),
+            (AGENTS, waits),
             (COMPUTE[:-1], configuration.NOVA_UNIT),
             (COMPUTE[-1:], configuration.COMPUTE_UNIT),
         )
