@@ -148,10 +148,10 @@ def extend(options: Namespace) -> int:
 
 def seats(options: Namespace) -> int:
     """Make, show or give back the seats of a class."""
-    if settings_of(options).target == "local":
+    if (settings := settings_of(options)).target == "local":
         from osawslab import classroom
 
-        return classroom.command(options)
+        return classroom.command(options, settings.cloud)
     from osawslab import seats as room
     from osawslab.lab import Lab
 

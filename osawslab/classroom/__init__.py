@@ -7,9 +7,8 @@ import time
 from argparse import Namespace
 
 
-def command(options: Namespace) -> int:
-    """Do what `seats` asks for on this server."""
-    from osawslab.arguments import settings_of
+def command(options: Namespace, cloud: str) -> int:
+    """Do what `seats` asks for on this server; `cloud` is what the settings say."""
     from osawslab.classroom import lesson
     from osawslab.console import answer, tell
     from osawslab.errors import BadSetting
@@ -35,7 +34,7 @@ def command(options: Namespace) -> int:
                 seen=f"--upto {options.upto}",
                 next=f"osawslab seats {options.count}",
             )
-        if (cloud := settings_of(options).cloud) != "handbuilt":
+        if cloud != "handbuilt":
             raise BadSetting(
                 "a seat on this server has the cloud that is made by hand: its instance is no"
                 " whole operating system",
