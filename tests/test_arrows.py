@@ -47,7 +47,7 @@ MAY = {
     },
     "classroom": {
         *("errors", "report", "settings", "region", "target", "steps", "seats"),
-        *("training", "jupyter", "workbook", "ui", "console", "arguments"),
+        *("training", "jupyter", "workbook", "ui", "console"),
     },
     "ui": {"errors", "report", "lab"},
 }
