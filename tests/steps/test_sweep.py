@@ -385,6 +385,7 @@ def test_the_command_start_looks_first(
         patch.setenv("OSAWSLAB_PUBLIC", "a classroom's")
         assert cli.main(words) == 0
     assert "is not known: AWS is not for a public machine" in served[1]
+    assert lab.sweep(yes=True).ok
 
 
 def test_every_region_that_a_lab_here_has_been_in_is_swept(
