@@ -19,7 +19,7 @@ import pytest
 from place import leads_to
 
 from osawslab import Lab, cli, handout, seats
-from osawslab.cloud.openstack import parts
+from osawslab.cloud.openstack.image import made_of as recipe
 from osawslab.errors import BadSetting, LabBusy, PriceNotConfirmed, Refused, StepNotReady
 from osawslab.region import local
 from osawslab.target import aws_folder
@@ -85,48 +85,6 @@ def test_a_port_that_neutron_forwards_needs_an_address_too(account: None, new_la
 
 
 @pytest.mark.kernel
-def test_seats_start_from_the_image_that_was_made_for_them(account: None, new_lab: Make) -> None:
-    """EC2 has it by its tag; the launch names it, and says no: here it is no whole machine."""
-    lab = new_lab("whole", cloud="openstack", pay_up_to=100)
-    more(lab, vpc=20, addresses=20)
-    made_of, image = parts.made_of(lab.settings.management_address), "ami-0aaaaaaaaaaaaaaaa"
-    about = {
-        "ImageId": image, "State": "available", "Architecture": "x86_64",
-        "RootDeviceName": "/dev/xvda", "CreationDate": "2026-11-01T00:00:00.000Z",
-    }  # fmt: skip
-    launched: list[str] = []
-    nothing: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {}}}
-
-    def images(params: dict[str, Any], **_: Any) -> Any:
-        if any(value in (made_of, image) for value in params["body"].values()):
-            return SimpleNamespace(status_code=200), {"Images": [about], **nothing}
-        return None
-
-    def launch(params: dict[str, Any], **_: Any) -> Any:
-        launched.append(str(params["body"]["ImageId"]))
-        error = {"Code": "InsufficientInstanceCapacity", "Message": "none left"}
-        return SimpleNamespace(status_code=400), {"Error": error, **nothing}
-
-    events = lab.client().meta.events
-    hooks = {
-        "before-call.ec2.DescribeImages": images,
-        "before-call.ec2.RunInstances": launch,
-    }
-    for name, hook in hooks.items():
-        events.register(name, hook)
-    said: list[str] = []
-    try:
-        made = seats.make(lab, 2, [], "provision", said.append)
-    finally:
-        for name, hook in hooks.items():
-            events.unregister(name, hook)
-    assert f"image: {image}" in "\n".join(said)
-    assert set(launched) == {image}
-    assert not made.ok
-    assert "InsufficientInstanceCapacity" in made.text
-    assert seats.give_back(lab, False, quiet).ok
-
-
 def test_the_price_of_all_seats_is_agreed_to_at_once(account: None, new_lab: Make) -> None:
     lab = new_lab("room", pay_up_to="0.83")  # each 0.42, to a cent
     with pytest.raises(PriceNotConfirmed) as caught:
@@ -271,3 +229,45 @@ def test_a_class_from_its_first_seat_to_the_empty_proof(
     assert ec2.describe_addresses()["Addresses"] == []
     assert not [path for path in aws_folder("room").parent.glob("room*")]
     assert lab.labs() == ()
+
+
+def test_seats_start_from_the_image_that_was_made_for_them(account: None, new_lab: Make) -> None:
+    """EC2 has it by its tag; the launch names it, and says no: here it is no whole machine."""
+    lab = new_lab("whole", cloud="openstack", pay_up_to=100)
+    more(lab, vpc=20, addresses=20)
+    made_of, image = recipe(lab.settings.management_address), "ami-0aaaaaaaaaaaaaaaa"
+    about = {
+        "ImageId": image, "State": "available", "Architecture": "x86_64",
+        "RootDeviceName": "/dev/xvda", "CreationDate": "2026-11-01T00:00:00.000Z",
+    }  # fmt: skip
+    launched: list[str] = []
+    nothing: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {}}}
+
+    def images(params: dict[str, Any], **_: Any) -> Any:
+        if any(value in (made_of, image) for value in params["body"].values()):
+            return SimpleNamespace(status_code=200), {"Images": [about], **nothing}
+        return None
+
+    def launch(params: dict[str, Any], **_: Any) -> Any:
+        launched.append(str(params["body"]["ImageId"]))
+        error = {"Code": "InsufficientInstanceCapacity", "Message": "none left"}
+        return SimpleNamespace(status_code=400), {"Error": error, **nothing}
+
+    events = lab.client().meta.events
+    hooks = {
+        "before-call.ec2.DescribeImages": images,
+        "before-call.ec2.RunInstances": launch,
+    }
+    for name, hook in hooks.items():
+        events.register(name, hook)
+    said: list[str] = []
+    try:
+        made = seats.make(lab, 2, [], "provision", said.append)
+    finally:
+        for name, hook in hooks.items():
+            events.unregister(name, hook)
+    assert f"image: {image}" in "\n".join(said)
+    assert set(launched) == {image}
+    assert not made.ok
+    assert "InsufficientInstanceCapacity" in made.text
+    assert seats.give_back(lab, False, quiet).ok
