@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from box import ssh_config
 
 from osawslab import Lab
 from osawslab.cloud.handbuilt import names
-from osawslab.keys import key_file
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = "import osawslab, osawslab.workbook as w; print(osawslab.__file__, w.source(), sep='\\n')"
@@ -79,16 +79,7 @@ def diagnosed(installed: Path, home: Path) -> None:
     with Lab("wheel") as lab, pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             patch.setenv(name, os.devnull)
-        site = lab._site()
-        facts = site.read_ec2()
-        address = facts.eip("management")
-        (home / "known").write_text(f"{address} {facts.host_key}\n")
-        config = home / "config"
-        config.write_text(
-            f"Host box\n HostName {address}\n User admin\n"
-            f" IdentityFile {key_file(site.target.keys)}\n UserKnownHostsFile {home}/known\n"
-            f" ProxyCommand {site.target.proxy}\n"
-        )
+        config, facts = ssh_config(lab, home), lab._site().read_ec2()
         words = ("-m", "osawslab.cli", "diagnose", "--ssh", "box", "--ssh-config", str(config))
         found = json.loads(run(installed, *words, "--json"))
         assert (found["ok"], found["where"], found["cause"]) == (True, "box", None)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from box import ssh_config
 
 from osawslab import Lab, access, confusion
 from osawslab.clinic import stranger
 from osawslab.clinic.source import listening
 from osawslab.clinic.station import Diagnosis
 from osawslab.cloud import handbuilt
-from osawslab.keys import key_file
 from osawslab.region import local
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -235,14 +235,7 @@ def test_a_healthy_lab_that_shares_its_mac(bridged: Lab) -> None:
 
 def test_a_strangers_host(switched: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = switched._site()
-    facts = site.read_ec2()
-    address = facts.eip("management")
-    (tmp_path / "known").write_text(f"{address} {facts.host_key}\n")
-    config = tmp_path / "config"
-    config.write_text(
-        f"Host box\n HostName {address}\n User admin\n IdentityFile {key_file(site.target.keys)}\n"
-        f" UserKnownHostsFile {tmp_path}/known\n ProxyCommand {site.target.proxy}\n"
-    )
+    config, facts = ssh_config(switched, tmp_path), site.read_ec2()
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
